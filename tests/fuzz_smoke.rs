@@ -204,6 +204,14 @@ fn seeds_of_vectors() -> Vec<(&'static str, String, Vec<u8>)> {
             )),
         }
     }
+    for (name, hex) in vectors("requests.txt") {
+        let bytes = unhex(&hex);
+        match u8::try_from(bytes.len()) {
+            _ if name.ends_with("-answer") => seeds.push(("asking", name, [vec![3], bytes].concat())),
+            Ok(length) => seeds.push(("requests", name, [vec![1, length], bytes].concat())),
+            Err(_) => {}
+        }
+    }
     let link = vectors("link-worked.txt");
     let bytes = |name: &str| unhex(&link[name]);
     seeds.push(("answer", "first-flight".to_owned(), bytes("client_flight_1")));

@@ -16,6 +16,8 @@ mod content;
 mod document;
 #[path = "vectors/reference.rs"]
 mod reference;
+#[path = "vectors/requests.rs"]
+mod requests;
 #[path = "vectors/session.rs"]
 mod session;
 #[path = "vectors/texts.rs"]

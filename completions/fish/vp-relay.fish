@@ -15,7 +15,7 @@ function __vp_peers
 end
 
 complete -c vp-relay -s l -l listen -d 'Accept links on this IP:PORT; port 0 takes a free one; may be repeated' -x
-complete -c vp-relay -l path -d 'Take links by WebSocket only where this path is asked for' -x
+complete -c vp-relay -l path -d 'Take links by WebSocket and by requests only where this path is asked for' -x
 complete -c vp-relay -l trusted-proxy -d 'Believe who connects from here where its clients are; may be repeated' -x
 complete -c vp-relay -s k -l key -d 'Be the relay with this key' -r -F
 complete -c vp-relay -s a -l allow -d 'Serve the peers in FILE and no others; read again on SIGHUP' -r -F

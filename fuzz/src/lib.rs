@@ -12,10 +12,11 @@ use vp::{carrier, lane, link, node, noise, relay, session, wire};
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 35] = [
+pub const ENTRIES: [Entry; 37] = [
     ("acks", lane::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
+    ("asking", carrier::fuzz_asking),
     ("block", block),
     ("card", fuzz_card),
     ("claim", node::fuzz_claim),
@@ -37,6 +38,7 @@ pub const ENTRIES: [Entry; 35] = [
     ("proxy", fuzz_proxy),
     ("relay_ops", relay::fuzz::fuzz_relay_ops),
     ("relays", fuzz_relays),
+    ("requests", carrier::fuzz_requests),
     ("rmi", rmi::fuzz_rmi),
     ("service", service::fuzz_service),
     ("session_join", session::fuzz::fuzz_session_join),

@@ -212,6 +212,18 @@ pub struct Target<'a> {
     pub usual_port: u16,
 }
 
+impl Target<'_> {
+    /// What its Host field says.
+    pub(super) fn host_field(&self) -> String {
+        let mut host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_owned() };
+        if self.port != self.usual_port {
+            // To a string it does not fail.
+            let _ = write!(host, ":{}", self.port);
+        }
+        host
+    }
+}
+
 /// A key as text.
 pub(super) fn key(bytes: [u8; KEY_BYTES]) -> String {
     BASE64.encode(bytes)
@@ -219,11 +231,7 @@ pub(super) fn key(bytes: [u8; KEY_BYTES]) -> String {
 
 /// The request for a WebSocket that carries a link.
 pub(super) fn request(to: &Target<'_>, key: &str) -> Vec<u8> {
-    let mut host = if to.host.contains(':') { format!("[{}]", to.host) } else { to.host.to_owned() };
-    if to.port != to.usual_port {
-        // To a string it does not fail.
-        let _ = write!(host, ":{}", to.port);
-    }
+    let host = to.host_field();
     let path = if to.path.is_empty() { "/" } else { to.path };
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n\
@@ -250,6 +258,27 @@ pub(super) fn status(head: &[u8]) -> Option<u16> {
     let has_ended = matches!(rest, [] | [b' ' | b'\r', ..]);
     let digits = [first, second, third].into_iter();
     has_ended.then(|| digits.fold(0, |sum, digit| 10 * sum + u16::from(digit - b'0')))
+}
+
+/// A request for whatever it is.
+pub(super) struct Ask<'a> {
+    pub method: &'a str,
+    pub target: &'a str,
+    /// The version behind `HTTP/1.`.
+    pub minor: u8,
+    pub fields: Fields<'a>,
+}
+
+/// Reads a request for whatever it is; what `read` makes of it.
+pub(super) fn with_request<T>(head: &[u8], read: impl FnOnce(&Ask<'_>) -> T) -> Result<T, Malformed> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut fields);
+    let is_whole = request.parse(head).is_ok_and(|parsed| parsed == httparse::Status::Complete(head.len()));
+    let (Some(method), Some(target), Some(minor), true) = (request.method, request.path, request.version, is_whole)
+    else {
+        return Err(Malformed);
+    };
+    Ok(read(&Ask { method, target, minor, fields: Fields(request.headers) }))
 }
 
 /// An answer to whatever was asked.

@@ -1,14 +1,18 @@
-//! What is inside of a connection, or of the TLS on it: a link as it is, or in messages of a WebSocket.
+//! What is inside of a connection, or of the TLS on it: a link as it is, or in messages of a WebSocket, or requests that carry parts of
+//! one.
 
 use super::detect::First;
 use super::end::End;
+use super::exchange::{self, Asking, Served};
 use super::front::Visitor;
 use super::websocket::{self, WebSocket};
 use std::io::IoSlice;
 use std::net::IpAddr;
 
 /// Slices that are not the link's, in front of those that are.
-pub(super) const OWN_SLICES: usize = websocket::OWN_SLICES;
+pub(super) const OWN_SLICES: usize = exchange::OWN_SLICES;
+
+const _: () = assert!(OWN_SLICES >= websocket::OWN_SLICES);
 
 /// See the module.
 #[derive(Debug)]
@@ -19,6 +23,10 @@ pub(super) enum Inside {
     Plain(Option<Box<Visitor>>),
     /// Messages.
     WebSocket(Box<WebSocket>),
+    /// Requests, of a relay.
+    Served(Box<Served>),
+    /// Requests, of a client.
+    Asking(Box<Asking>),
     /// Nothing that anybody serves.
     Garbage,
 }
@@ -37,7 +45,15 @@ impl Inside {
         match self {
             Inside::Undecided(_) | Inside::Plain(_) => wire.len(),
             Inside::Garbage => 0,
-            Inside::WebSocket(websocket) => websocket.handle_wire(wire),
+            Inside::Served(served) => served.handle_wire(wire),
+            Inside::Asking(asking) => asking.handle_wire(wire),
+            Inside::WebSocket(websocket) => {
+                let count = websocket.handle_wire(wire);
+                if let Some(served) = websocket.take_served() {
+                    *self = Inside::Served(served);
+                }
+                count
+            }
         }
     }
 
@@ -51,6 +67,8 @@ impl Inside {
                 used
             }
             Inside::WebSocket(websocket) => websocket.wrap(link, wire),
+            Inside::Served(served) => served.wrap(link, wire),
+            Inside::Asking(asking) => asking.wrap(link, wire),
         }
     }
 
@@ -60,6 +78,8 @@ impl Inside {
             Inside::Undecided(_) | Inside::Plain(_) => count,
             Inside::Garbage => 0,
             Inside::WebSocket(websocket) => websocket.handle_written(count),
+            Inside::Served(served) => served.handle_written(count),
+            Inside::Asking(asking) => asking.handle_written(count),
         }
     }
 
@@ -69,19 +89,25 @@ impl Inside {
             Inside::Undecided(visitor) => visitor.take_sure_source(),
             Inside::Plain(visitor) => visitor.take()?.take_source(),
             Inside::WebSocket(websocket) => websocket.take_source(),
-            Inside::Garbage => None,
+            Inside::Served(served) => served.take_source(),
+            Inside::Asking(_) | Inside::Garbage => None,
         }
     }
 
     /// Whether it has something to write that is none of the link's.
     pub(super) fn has_own(&self) -> bool {
-        matches!(self, Inside::WebSocket(websocket) if websocket.has_own())
+        match self {
+            Inside::Undecided(_) | Inside::Plain(_) | Inside::Garbage => false,
+            Inside::WebSocket(websocket) => websocket.has_own(),
+            Inside::Served(served) => served.has_own(),
+            Inside::Asking(asking) => asking.has_own(),
+        }
     }
 
     /// Whether bytes of a link may go out.
     pub(super) fn is_open(&self) -> bool {
         match self {
-            Inside::Undecided(_) | Inside::Plain(_) => true,
+            Inside::Undecided(_) | Inside::Plain(_) | Inside::Served(_) | Inside::Asking(_) => true,
             Inside::Garbage => false,
             Inside::WebSocket(websocket) => websocket.is_open(),
         }
@@ -93,6 +119,8 @@ impl Inside {
             Inside::Undecided(_) | Inside::Plain(_) => None,
             Inside::Garbage => Some(End::NotFound),
             Inside::WebSocket(websocket) => websocket.end(),
+            Inside::Served(served) => served.end(),
+            Inside::Asking(asking) => asking.end(),
         }
     }
 
@@ -105,8 +133,10 @@ impl Inside {
 
     /// The link has said all.
     pub(super) fn close(&mut self) {
-        if let Inside::WebSocket(websocket) = self {
-            websocket.close();
+        match self {
+            Inside::WebSocket(websocket) => websocket.close(),
+            Inside::Served(served) => served.close(),
+            Inside::Undecided(_) | Inside::Plain(_) | Inside::Asking(_) | Inside::Garbage => {}
         }
     }
 }

@@ -5,7 +5,9 @@
 //! socket ◀─ one write ◀ wrap: slices of wire bytes ◀─ slices of link bytes ◀─ link
 //!                  └──▶ handle_written: so many of the link's are with the kernel
 //! ```
-//! It has two layers: TLS or none, and inside of that a WebSocket or none.
+//! It has two layers: TLS or none, and inside of that a WebSocket or none. Or there are requests inside, each of which carries a part of a
+//! link: then the link has several such connections, and `requests` has them all (a connection of it is one request after the other, see
+//! `exchange`).
 //! At a relay it also says where a connection comes from, by what a web server or a load balancer in front says, as far as that is
 //! trusted (`front`).
 //!
@@ -17,16 +19,19 @@
 
 mod detect;
 mod end;
+mod exchange;
 mod front;
 mod http;
 mod inside;
 pub mod proxy;
+mod requests;
 #[cfg(feature = "canaries")]
 pub mod testkit;
 mod tls;
 mod websocket;
 
 pub use end::{CloseStatus, End, TlsEnd};
+pub(crate) use exchange::{CarrierId, Request, What};
 pub use front::Visitor;
 #[cfg(feature = "fuzzing")]
 pub use front::fuzz_forwarded;
@@ -37,7 +42,12 @@ pub use http::fuzz_http;
 pub use tls::fuzz_tls;
 pub use tls::{Distrust, Doubt, TlsClient, TlsFault, TlsServer};
 
+#[cfg(feature = "fuzzing")]
+pub use requests::fuzz::{fuzz_asking, fuzz_requests};
+pub(crate) use requests::{ClientEnd, Lack, Line, RelayEnd};
+
 use detect::First;
+use exchange::{Asking, Served};
 use front::{Ahead, Passed};
 use inside::Inside;
 use std::io::IoSlice;
@@ -80,6 +90,11 @@ impl Carrier {
         Carrier { ahead: None, tls: Outer::None, inside: Inside::WebSocket(Box::new(WebSocket::dial(to))) }
     }
 
+    /// That of a client, by requests.
+    pub(crate) fn asking() -> Carrier {
+        Carrier { ahead: None, tls: Outer::None, inside: Inside::Asking(Box::default()) }
+    }
+
     /// That of a relay: the first byte of whoever has connected tells.
     pub fn undecided(visitor: Visitor) -> Carrier {
         Carrier { ahead: visitor.ahead(), tls: Outer::None, inside: Inside::Undecided(Box::new(visitor)) }
@@ -96,6 +111,54 @@ impl Carrier {
     /// TLS cannot have such a host.
     pub(crate) fn over_tls(self, client: &TlsClient, host: &str) -> Result<Carrier, TlsFault> {
         Ok(Carrier { tls: Outer::Tls(Box::new(Tls::dial(client, host)?)), ..self })
+    }
+
+    /// The requests of a relay, if somebody has made one.
+    fn served(&self) -> Option<&Served> {
+        if let Inside::Served(served) = &self.inside { Some(served) } else { None }
+    }
+
+    fn served_mut(&mut self) -> Option<&mut Served> {
+        if let Inside::Served(served) = &mut self.inside { Some(served) } else { None }
+    }
+
+    /// The requests of a client, if it makes such.
+    fn asks(&self) -> Option<&Asking> {
+        if let Inside::Asking(asking) = &self.inside { Some(asking) } else { None }
+    }
+
+    fn asks_mut(&mut self) -> Option<&mut Asking> {
+        if let Inside::Asking(asking) = &mut self.inside { Some(asking) } else { None }
+    }
+
+    /// A request of a link that came on it, and for which the link is to be found.
+    pub(crate) fn asked(&self) -> Option<&Request> {
+        self.served()?.asked()
+    }
+
+    /// The request that came has its turn, whatever it is.
+    #[cfg(feature = "fuzzing")]
+    pub fn grant(&mut self) {
+        if let Some(served) = self.served_mut() {
+            served.accept();
+        }
+    }
+
+    /// Whether the head of a request is what comes next on it.
+    pub(crate) fn expects_request(&self) -> bool {
+        self.served().is_some_and(Served::is_between)
+    }
+
+    /// From which address that was made, whoever asks by it.
+    pub(crate) fn came_from(&self) -> Option<IpAddr> {
+        Some(self.served()?.visitor().address())
+    }
+
+    /// There is none for it.
+    pub(crate) fn refuse(&mut self) {
+        if let Some(served) = self.served_mut() {
+            served.refuse();
+        }
     }
 
     /// Whether the bytes of the connection are the link's, without a difference.

@@ -9,8 +9,8 @@ pub const VARIABLES: [(&str, &str); 19] = [
     ("VP_RELAY", "relay addresses, separated by spaces"),
     ("VP_KEY", "key file"),
     ("VP_PEERS", "peers file"),
-    ("HTTPS_PROXY", "proxy to relays, but for those at ws://; https_proxy goes before it"),
-    ("http_proxy", "proxy to relays at ws://"),
+    ("HTTPS_PROXY", "proxy to relays, but for those at ws:// and http://; https_proxy goes before it"),
+    ("http_proxy", "proxy to relays at ws:// and http://"),
     ("ALL_PROXY", "proxy to relays for which neither of these says anything; all_proxy goes before it"),
     (
         "NO_PROXY",

@@ -148,6 +148,13 @@ impl Forwarder {
         self.conns.greetings.insert(now, newcomer);
     }
 
+    /// A connection is part of a link that others carry, too: it is none of its own any more.
+    pub(crate) fn handle_joined(&mut self, conn: ConnId) {
+        if self.conns.greetings.remove(conn).is_some() {
+            self.conns.switch.router.leave(conn);
+        }
+    }
+
     /// A link from another worker; its socket comes with it. What it came for has its turn here as anything else has.
     pub(crate) fn handle_arrival(&mut self, now: Instant, moving: MovingLink) {
         let conn = moving.conn();

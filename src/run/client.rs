@@ -5,7 +5,8 @@
 //! socket ◀─ output ◀ node ◀─ session ◀─ tool ◀─ its sources
 //! ```
 
-use super::connection::{Connection, Dial, Parting};
+use super::connection::Connection;
+use super::dialled::{Dial, Parting};
 use super::leavers::PATIENCE;
 use super::news::News;
 use super::reminder::Reminder;

@@ -9,10 +9,12 @@
 //! nobody.
 
 use super::approach::{Approach, Approached, Arrival, Means};
+use super::dialled::{Dial, Parting, down, on_the_way};
 use super::leavers::Leavers;
+use super::requests::{Came, Needs, Requests};
 use super::way::{Hindrance, Obstacle, Way};
 use crate::carrier::proxy::Destination;
-use crate::carrier::{Carrier, End, HELD_MAX, OWN_SLICES, Target, TlsClient, TlsEnd};
+use crate::carrier::{Carrier, HELD_MAX, OWN_SLICES, Target, TlsClient};
 use crate::names::{RelayAddress, Scheme};
 use crate::net::child::Child;
 use crate::net::dial::Lookups;
@@ -23,7 +25,6 @@ use crate::net::{Read, Written};
 use crate::node::{Down, Fault, Node};
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,38 +60,10 @@ enum State {
     /// The carrier has a handshake of its own, below the link's.
     Opening(Socket, Carrier),
     Up(Socket, Carrier),
+    /// Several connections by which requests go, and whether there is a link by them.
+    Requests(Box<Requests>, bool),
     /// Its command has closed its streams before there was a link, and is to say by its end, until then, why.
     Ending(Instant),
-}
-
-/// How a connection in the making is.
-pub(super) enum Dial {
-    /// The name is being looked up: to be looked at again after an event, or at [`Connection::next_timeout`].
-    Resolving,
-    /// The same, when the addresses are known and one of them has to answer.
-    Connecting,
-    /// The same, when one has and is to say that it carries links.
-    Opening,
-    /// The same, when something on the way is to answer, as what is lacked without.
-    OnTheWay(Down),
-    /// It has come about; its two ends, ours and the relay's.
-    Up(Option<(SocketAddr, SocketAddr)>),
-    /// It has not, and why.
-    Failed(Down, Fault),
-    /// It has, and carries no link; what more is known of why.
-    Refused(Down, Option<Fault>),
-    /// It has, and broke before it could.
-    Broken(Fault),
-}
-
-/// How a connection is that both sides are about to close.
-pub(super) enum Parting {
-    /// It waits for the relay to read or to close.
-    Waits,
-    /// More may have come from the relay.
-    Busy,
-    /// There is none any more.
-    Gone,
 }
 
 impl Connection {
@@ -111,8 +84,13 @@ impl Connection {
 
     /// Lets go of the connection.
     pub(super) fn hang_up(&mut self, now: Instant) {
-        if let State::Dialling(approach, _) = std::mem::replace(&mut self.state, State::Down) {
-            approach.give_up(&mut self.lookups);
+        match std::mem::replace(&mut self.state, State::Down) {
+            State::Dialling(approach, _) => approach.give_up(&mut self.lookups),
+            State::Requests(requests, _) => {
+                let commands = requests.give_up(&mut self.lookups);
+                commands.into_iter().for_each(|command| self.leavers.add(now, command));
+            }
+            State::Down | State::Opening(..) | State::Up(..) | State::Ending(_) => {}
         }
         (self.filled, self.is_unheard) = (0, false);
         if let Some(command) = self.command.take() {
@@ -123,6 +101,10 @@ impl Connection {
     /// Begins a new connection, by this way.
     pub(super) fn dial(&mut self, now: Instant, reactor: &Reactor, (to, way): (&RelayAddress, &Way)) -> Dial {
         self.hang_up(now);
+        if let Some(Scheme::Http | Scheme::Https) = to.scheme {
+            self.state = State::Requests(Box::new(Requests::new(now, to, way)), false);
+            return self.advance(now, reactor).unwrap_or(Dial::Opening);
+        }
         self.key = self.key.successor();
         let Some(carrier) = self.carrier(to) else { return Dial::Refused(Down::NotTls, None) };
         let to = Destination { host: to.host.clone(), port: to.port };
@@ -160,7 +142,29 @@ impl Connection {
             }
             State::Opening(socket, carrier) => Some(self.open(now, socket, carrier)),
             State::Ending(until) => self.end_command(now, until),
+            State::Requests(requests, is_up) => self.go_on(now, reactor, (requests, is_up)),
             State::Down | State::Up(..) => None,
+        }
+    }
+
+    /// Goes on with a link by requests.
+    fn go_on(
+        &mut self,
+        now: Instant,
+        reactor: &Reactor,
+        (mut requests, was_up): (Box<Requests>, bool),
+    ) -> Option<Dial> {
+        let needs = Needs { reactor, key: &mut self.key, lookups: &mut self.lookups, tls: self.tls.as_ref() };
+        let input = if was_up { &mut [][..] } else { &mut self.input[self.filled..] };
+        let (dial, heard) = requests.go_on(now, needs, input);
+        self.filled += heard;
+        self.is_unheard |= heard > 0;
+        let is_up = was_up || matches!(dial, Dial::Up(_));
+        self.state = State::Requests(requests, is_up);
+        match dial {
+            Dial::Failed(_, fault) if was_up => Some(Dial::Broken(fault)),
+            Dial::Up(_) | Dial::Resolving | Dial::Connecting | Dial::Opening | Dial::OnTheWay(_) if was_up => None,
+            dial => Some(dial),
         }
     }
 
@@ -168,11 +172,7 @@ impl Connection {
         match approached {
             Approached::Later(approach, lacks) => {
                 self.state = State::Dialling(approach, carrier);
-                match lacks {
-                    Down::Unresolved => Dial::Resolving,
-                    Down::Unanswered => Dial::Connecting,
-                    other => Dial::OnTheWay(other),
-                }
+                on_the_way(lacks)
             }
             Approached::Here(arrival) => self.arrive(now, arrival, carrier),
             Approached::Failed(why, fault) => Dial::Failed(why, fault),
@@ -243,6 +243,7 @@ impl Connection {
         let at = match &self.state {
             State::Dialling(approach, _) => approach.next_timeout(),
             State::Ending(until) => Some(*until),
+            State::Requests(requests, _) => requests.next_timeout(),
             State::Down | State::Opening(..) | State::Up(..) => None,
         };
         at.into_iter().chain(self.leavers.next_timeout()).min()
@@ -250,19 +251,25 @@ impl Connection {
 
     /// Something is ready. False if that is not of this connection.
     pub(super) fn handle_ready(&mut self, ready: Ready) -> bool {
+        if let State::Requests(requests, _) = &mut self.state {
+            return requests.handle_ready(ready);
+        }
         if ready.token != self.key.token() {
             return false;
         }
         match &mut self.state {
             State::Opening(socket, _) | State::Up(socket, _) => socket.handle_ready(ready),
             State::Dialling(approach, _) => approach.handle_ready(ready),
-            State::Down | State::Ending(_) => {}
+            State::Down | State::Requests(..) | State::Ending(_) => {}
         }
         true
     }
 
     /// Reads once, and gives the node what came. How many bytes those were; None if there was nothing to do.
     pub(super) fn receive(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
+        if let State::Requests(_, true) = &self.state {
+            return self.receive_parts(now, node);
+        }
         let State::Up(socket, carrier) = &mut self.state else { return None };
         if std::mem::take(&mut self.is_unheard) {
             let count = self.filled;
@@ -303,6 +310,50 @@ impl Connection {
         Some(0)
     }
 
+    /// The same where requests make up the link.
+    fn receive_parts(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
+        let State::Requests(requests, _) = &mut self.state else { return None };
+        if std::mem::take(&mut self.is_unheard) {
+            let count = self.filled;
+            self.feed(now, node);
+            return Some(count);
+        }
+        let came = requests.read(now, &mut self.input[self.filled..]);
+        let end = requests.end();
+        let moved = match came {
+            Came::Bytes { wire, link } => {
+                self.filled += link;
+                if link > 0 {
+                    self.feed(now, node);
+                }
+                Some(wire)
+            }
+            Came::Nothing => None,
+        };
+        if let Some(end) = end {
+            self.state = State::Down;
+            node.handle_down(now, down(end));
+            return Some(moved.unwrap_or_default());
+        }
+        moved
+    }
+
+    /// Writes once of what the node has to say, where requests make up the link.
+    fn send_parts(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
+        let State::Requests(requests, _) = &mut self.state else { return None };
+        if !node.wants_carrier() {
+            // What it said is said again by its next link, if need be.
+            return None;
+        }
+        let output = node.poll_output(now);
+        let has_output = !output.is_empty();
+        let written = requests.write(now, output);
+        if has_output {
+            node.handle_written(now, written.unwrap_or_default());
+        }
+        written
+    }
+
     /// Gives the node what has come.
     fn feed(&mut self, now: Instant, node: &mut Node) {
         let used = node.handle_bytes(now, &self.input[..self.filled]);
@@ -312,6 +363,9 @@ impl Connection {
 
     /// Writes once of what the node has to say, or its carrier. How many bytes those were; None if there was nothing to do.
     pub(super) fn send(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
+        if let State::Requests(_, true) = &self.state {
+            return self.send_parts(now, node);
+        }
         let State::Up(socket, carrier) = &mut self.state else { return None };
         if !socket.is_writable() {
             return None;
@@ -358,6 +412,9 @@ impl Connection {
     /// A part of the end: writes what is left to say, and then that nothing follows, which `said_all` remembers; throws away
     /// what comes.
     pub(super) fn part(&mut self, now: Instant, node: &mut Node, said_all: &mut bool) -> Parting {
+        if let State::Requests(requests, true) = &mut self.state {
+            return requests.part(now, node, &mut self.input);
+        }
         if let State::Up(socket, _) = &mut self.state {
             socket.rouse();
         }
@@ -396,23 +453,15 @@ impl Drop for Connection {
         if let Some(command) = &self.command {
             command.kill();
         }
+        if let State::Requests(requests, _) = &self.state {
+            requests.kill();
+        }
     }
 }
 
 /// What a command is in the way by.
 fn leads_nowhere(what: Hindrance) -> Dial {
     Dial::Failed(Down::Unreachable, Fault::System(Arc::new(Obstacle { proxy: None, what }.into_error())))
-}
-
-/// What the end of a carrier is to a node.
-fn down(end: End) -> Down {
-    match end {
-        End::Closed => Down::Closed,
-        End::NotTaken(status) => Down::NotTaken(status),
-        End::Broken(_) | End::NotFound | End::Tls(TlsEnd::Broken) => Down::Damaged,
-        End::Tls(TlsEnd::Untrusted) => Down::Untrusted,
-        End::Tls(TlsEnd::NotTls | TlsEnd::Told(_) | TlsEnd::Incompatible) => Down::NotTls,
-    }
 }
 
 /// Writes once of what the node has to say; how much of that the kernel took.

@@ -6,7 +6,7 @@
 
 use super::conn::Conn;
 use crate::net::reactor::Waker;
-use crate::relay::{MovingLink, Newcomer, Policy, WorkerMessage};
+use crate::relay::{ConnId, MovingLink, Newcomer, Policy, WorkerMessage};
 use crossbeam_queue::ArrayQueue;
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +24,8 @@ pub(super) enum Package {
     Accepted(Newcomer, Conn),
     /// A link that moves there.
     Arrival(Conn, MovingLink),
+    /// A connection that was accepted, with a request for a link that is there.
+    Joins(ConnId, Conn),
     /// A policy that was read from disk; for the worker that watches signals.
     Policy(Box<Policy>),
 }

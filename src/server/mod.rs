@@ -12,12 +12,15 @@
 //! | where | what |
 //! |---|---|
 //! | `worker`, `sockets`, `linger` | one thread: its loop, its sockets, and those that only wait for their last bytes to be taken |
+//! | `conn`, `requests` | one link's socket, or the sockets by which requests come that make it up |
+//! | `carriers`, `placing` | how such requests find their link |
 //! | `mail`, `shared` | what threads send each other, and what all of them see |
 //! | `life`, `handle`, `status` | how far the relay is, who ends it, what it says when it is asked |
 //! | `allow`, `certificate`, `reload` | who may attach, what is shown to whoever speaks TLS, and reading both again |
 //! | `log`, `quota`, `refusals` | what is told of whom, and how much of it |
 
 mod allow;
+mod carriers;
 mod certificate;
 mod conn;
 mod handle;
@@ -25,9 +28,11 @@ mod life;
 mod linger;
 mod log;
 mod mail;
+mod placing;
 mod quota;
 mod refusals;
 mod reload;
+mod requests;
 mod shared;
 mod sockets;
 mod status;
@@ -70,9 +75,9 @@ use worker::{EVENTS, LISTENERS, SIGNALS, Thread, Worker};
 /// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
 pub(crate) const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
 /// How links may be carried to each listener, the plainest first.
-const CARRIERS: [Scheme; 4] = [Scheme::Tcp, Scheme::Ws, Scheme::Tls, Scheme::Wss];
+const CARRIERS: [Scheme; 6] = [Scheme::Tcp, Scheme::Ws, Scheme::Http, Scheme::Tls, Scheme::Wss, Scheme::Https];
 /// How many of those work as they stand where nobody gave the relay a certificate that others believe.
-const WITHOUT_CERTIFICATE: usize = 2;
+const WITHOUT_CERTIFICATE: usize = 3;
 /// Workers where nobody says how many: one a core, as far as the usual memory goes.
 const WORKERS_USUAL_MAX: usize = 256;
 
@@ -203,6 +208,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             inboxes: reactors.iter().map(|reactor| Inbox::new(Arc::clone(reactor.waker()))).collect(),
             common: Common::new(policy, workers),
+            carriers: Arc::default(),
             budget: Budget::new(options.memory_bytes),
             allow,
             fronts: Arc::new(options.fronts),
@@ -293,7 +299,7 @@ impl Spoken {
         let count = if *is_believed { CARRIERS.len() } else { WITHOUT_CERTIFICATE };
         let of = |address| {
             CARRIERS[..count].iter().map(move |scheme| match scheme {
-                Scheme::Ws | Scheme::Wss => format!("{scheme}://{id}@{address}{path}"),
+                Scheme::Ws | Scheme::Wss | Scheme::Http | Scheme::Https => format!("{scheme}://{id}@{address}{path}"),
                 _ => format!("{scheme}://{id}@{address}"),
             })
         };

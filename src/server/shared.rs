@@ -1,6 +1,7 @@
 //! What all threads of a relay see.
 
 use super::allow::AllowList;
+use super::carriers::Carriers;
 use super::certificate::Shown;
 use super::life::{Life, Stage};
 use super::log::RelayLog;
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     pub inboxes: Arc<[Inbox]>,
     /// The router, and the connections that are not authenticated.
     pub common: Arc<Common>,
+    /// Where links are that requests make up.
+    pub carriers: Arc<Carriers>,
     /// The memory for bodies.
     pub budget: Arc<Budget>,
     /// Who may attach.

@@ -5,14 +5,16 @@
 //! is, says the machine. If that is not all that there is, the next turn does not wait.
 
 use super::Trouble;
-use super::conn::{Conn, Got};
+use super::conn::Conn;
 use super::handle::handle_signals;
 use super::life::Stage;
 use super::linger::LINGER;
 use super::log::LogLine;
 use super::mail::{INBOX_MAX, Outbox, Package};
+use super::placing::{Asked, Place, Placing};
+use super::requests::Got;
 use super::shared::Shared;
-use super::sockets::{Heard, Sockets};
+use super::sockets::{Heard, Sockets, say_last};
 use crate::carrier::{End, Visitor};
 use crate::identity::Identity;
 use crate::net::Written;
@@ -25,6 +27,7 @@ use crate::relay::{
     ComesFrom, ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, Pool, Reader, SLICES_MAX, Work, WorkerIndex,
 };
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -147,6 +150,7 @@ impl Host for Worker {
             self.forwarder.handle_timeout(now);
         }
         self.sockets.lingering.handle_timeout(now);
+        self.placing().drop_absent(now);
     }
 
     fn turn(&mut self, reactor: &mut Reactor, now: Instant) -> io::Result<Flow> {
@@ -172,6 +176,7 @@ impl Host for Worker {
         let next = [
             self.forwarder.next_timeout(),
             self.sockets.lingering.next_timeout(),
+            self.sockets.next_timeout(),
             self.forwarder.next_turn(),
             self.turn.unread_until,
             self.turn.unshipped_until,
@@ -255,13 +260,17 @@ impl Worker {
             let weight = match &package {
                 Package::Message(message) if message.waits_its_turn() => 1,
                 Package::Message(_) | Package::Policy(_) => AT_ONCE,
-                Package::Accepted(..) | Package::Arrival(..) => COMER,
+                Package::Accepted(..) | Package::Arrival(..) | Package::Joins(..) => COMER,
             };
             (there, left) = (there - 1, left.saturating_sub(weight));
             match package {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
                 Package::Accepted(newcomer, conn) => {
                     self.take_in(now, newcomer, conn);
+                    self.come += 1;
+                }
+                Package::Joins(key, conn) => {
+                    self.place(now, key, conn);
                     self.come += 1;
                 }
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
@@ -274,7 +283,10 @@ impl Worker {
     }
 
     /// A link that another worker sent here.
-    fn take_over(&mut self, now: Instant, conn: Conn, moving: MovingLink) {
+    fn take_over(&mut self, now: Instant, mut conn: Conn, moving: MovingLink) {
+        if let Some(requests) = conn.requests_mut() {
+            requests.move_to(self.index);
+        }
         if self.sockets.take_in(moving.conn(), conn).is_err() {
             return self.forwarder.handle_lost(now, moving);
         }
@@ -290,8 +302,44 @@ impl Worker {
         let id = newcomer.conn;
         self.forwarder.handle_accepted(now, newcomer);
         let serves = self.stage == Stage::Serving;
+        let has_asked = conn.asked().is_some();
         if !serves || self.sockets.take_in(id, conn).is_err() {
-            self.forwarder.handle_closed(now, id);
+            return self.forwarder.handle_closed(now, id);
+        }
+        if has_asked {
+            self.handle_asked(now, id);
+        }
+    }
+
+    /// A connection has brought a request: for a link that it begins, or for one that is somewhere. Whether it is still here.
+    fn handle_asked(&mut self, now: Instant, id: ConnId) -> bool {
+        let asked = self.placing().handle_asked(now, id);
+        if let Asked::Joins(conn) = asked {
+            self.place(now, id, conn);
+            return false;
+        }
+        matches!(asked, Asked::Begun)
+    }
+
+    /// A connection that is nobody's here has a request for a link, or is to be closed.
+    fn place(&mut self, now: Instant, key: ConnId, conn: Conn) {
+        let is_over = self.stage == Stage::Ended;
+        match self.placing().place(key, conn) {
+            Place::Here(link) => self.handle_requests(now, link),
+            Place::Worker(worker, conn) if !is_over => self.send(worker, Package::Joins(key, conn)),
+            Place::Anew(address, conn) => self.admit(now, address, conn),
+            Place::Worker(_, conn) | Place::Nowhere(conn) => say_last(key, conn),
+        }
+    }
+
+    fn placing(&mut self) -> Placing<'_> {
+        Placing { worker: self.index, shared: &self.shared, forwarder: &mut self.forwarder, sockets: &mut self.sockets }
+    }
+
+    /// Something may have changed about a link that requests make up.
+    fn handle_requests(&mut self, now: Instant, link: ConnId) {
+        for (key, conn) in self.placing().look(now, link) {
+            self.place(now, key, conn);
         }
     }
 
@@ -304,18 +352,22 @@ impl Worker {
         for Accepted { socket, from } in accepted {
             // It is none of TCP, and a relay has no others.
             let Some(address) = from.map(|from| from.ip()) else { continue };
-            let is_front = self.shared.fronts.are_at(address);
-            let from = if is_front { ComesFrom::Front(address) } else { ComesFrom::Client(address) };
-            // Closed by being dropped, where there is no place for it.
-            let Some(Placed { conn, worker, .. }) = self.forwarder.greet(now, from) else { continue };
             let visitor = Visitor::new(Arc::clone(&self.shared.fronts), address);
-            let (newcomer, conn) =
-                (Newcomer::new(conn, from), Conn::new(socket, visitor, self.shared.certificate.current()));
-            if worker == self.index {
-                self.take_in(now, newcomer, conn);
-            } else {
-                self.send(worker, Package::Accepted(newcomer, conn));
-            }
+            self.admit(now, address, Conn::new(socket, visitor, self.shared.certificate.current()));
+        }
+    }
+
+    /// Places a connection that has come from here.
+    fn admit(&mut self, now: Instant, address: IpAddr, conn: Conn) {
+        let is_front = self.shared.fronts.are_at(address);
+        let from = if is_front { ComesFrom::Front(address) } else { ComesFrom::Client(address) };
+        // Closed by being dropped, where there is no place for it.
+        let Some(Placed { conn: id, worker, .. }) = self.forwarder.greet(now, from) else { return };
+        let newcomer = Newcomer::new(id, from);
+        if worker == self.index {
+            self.take_in(now, newcomer, conn);
+        } else {
+            self.send(worker, Package::Accepted(newcomer, conn));
         }
     }
 
@@ -344,7 +396,10 @@ impl Worker {
         let Some(conn) = self.sockets.get_mut(id) else { return };
         let (wire, link) = match conn.read(&mut self.reader, self.forwarder.read_most(id)) {
             Ok(Got::Bytes { wire, link }) => (wire, link),
-            Ok(Got::Later) => return self.forwarder.handle_empty(id),
+            Ok(Got::Later) => {
+                self.forwarder.handle_empty(id);
+                return self.handle_requests(now, id);
+            }
             Ok(Got::End) | Err(_) => {
                 match conn.end() {
                     Some(_) => self.sockets.turn_away(id),
@@ -355,7 +410,8 @@ impl Worker {
         };
         // The rest of what came before a CLOSE may have to wait: the read after that tells of the end.
         let end = conn.end().filter(|end| *end != End::Closed);
-        if let Some(source) = conn.take_source() {
+        let has_asked = conn.asked().is_some();
+        if let Some(source) = if has_asked { None } else { conn.take_source() } {
             self.forwarder.handle_source(now, id, source);
         }
         let Some(conn) = self.sockets.get_mut(id) else { return };
@@ -372,12 +428,16 @@ impl Worker {
         if wire > link {
             self.forwarder.handle_overhead(now, id, wire - link);
         }
+        if has_asked && !self.handle_asked(now, id) {
+            return;
+        }
         self.forwarder.handle_blocks(now, id, self.reader.blocks(), link);
         if end.is_some() {
             // It was told why, and what came is nothing that carries a link.
             self.sockets.turn_away(id);
             return self.forwarder.handle_garbage(now, id);
         }
+        self.handle_requests(now, id);
         self.turn.unwritten_bytes += link;
         if self.turn.unwritten_bytes >= WRITE_SOON_BYTES {
             self.turn.unwritten_bytes = 0;
@@ -436,40 +496,5 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::options;
-    use super::super::{Relay, Thread};
-    use super::*;
-    use crate::net::endpoint::Endpoint;
-    use crate::net::options::Purpose;
-    use crate::net::socket::Socket;
-    use std::net::SocketAddr;
-
-    /// Whether it has ended.
-    fn turn(thread: &mut Thread, now: Instant) -> bool {
-        thread.worker.handle_mail(now);
-        matches!(thread.worker.turn(&mut thread.reactor, now).unwrap(), Flow::Over)
-    }
-
-    /// In an inbox that nobody empties a link would hear nothing, and stay as long as any worker does.
-    #[test]
-    fn a_worker_ends_only_when_no_other_may_send_it_a_link_any_more() {
-        let relay = Relay::bind(options(2, Box::new(|_| {}))).unwrap();
-        let address: SocketAddr = relay.addresses()[0].rsplit('@').next().unwrap().parse().unwrap();
-        let (shared, mut threads) = (relay.shared, relay.threads);
-        let [first, second] = &mut threads[..] else { panic!() };
-        let now = Instant::now();
-        let socket = Socket::connect(&Endpoint::Tcp(address), Purpose::Link).unwrap();
-        let source = address.ip();
-        let placed = second.worker.forwarder.greet(now, ComesFrom::Client(source)).unwrap();
-        shared.drain(now);
-        assert!(!turn(first, now), "the other has not noticed, and may send it something");
-        let accepted = Package::Accepted(
-            Newcomer::new(placed.conn, ComesFrom::Client(source)),
-            Conn::new(socket, Visitor::default(), shared.certificate.current()),
-        );
-        second.worker.send(0, accepted);
-        assert!(!turn(second, now), "what it has sent has not come");
-        assert!(turn(first, now) && turn(second, now));
-    }
-}
+#[path = "tests/worker.rs"]
+mod tests;

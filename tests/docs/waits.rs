@@ -62,6 +62,14 @@ const TRIED: &[(&str, &str, Tests)] = &[
     ),
     (
         "node",
+        "the first bytes of the answer to a request that carries a link; the end of one that waits for something to be said",
+        &[(
+            "src/carrier/tests/requests.rs",
+            &["somebody_who_holds_answers_back_is_found_out_and_each_answer_is_whole_from_then_on"],
+        )],
+    ),
+    (
+        "node",
         "a command on the way that has closed its streams to say by its end why; one that is no more needed to end",
         &[
             ("src/run/leavers.rs", &["a_command_that_will_not_end_is_killed_in_time"]),

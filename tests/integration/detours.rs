@@ -35,10 +35,10 @@ fn whatever_comes_out_of_a_tunnel_is_said_to_have_come_through_the_proxy() {
     let proxy = Tunnels::new(Deed::Leads(PAGE));
     for (deed, scheme, words) in [
         (Deed::Leads(PAGE), "tcp://", "could not be reached: what answered is no relay"),
-        (Deed::Leads(PAGE), "ws://", "answered with HTTP status 200 instead of a WebSocket"),
+        (Deed::Leads(PAGE), "ws://", "answered with HTTP status 200 instead of a link"),
         (Deed::Leads(PAGE), "tls://", "answered with something else than TLS"),
         (Deed::Leads(b"SSH-2.0-OpenSSH_9.2\r\n"), "tcp://", "could not be reached: what answered is no relay"),
-        (Deed::Leads(b"SSH-2.0-OpenSSH_9.2\r\n"), "ws://", "answered with something else than a WebSocket"),
+        (Deed::Leads(b"SSH-2.0-OpenSSH_9.2\r\n"), "ws://", "answered with something else than what carries a link"),
         (Deed::Leads(b""), "tcp://", "closed the connection"),
         (Deed::Leads(b""), "ws://", "closed the connection"),
         (Deed::Swallows, "tcp://", "took the connection and said nothing"),

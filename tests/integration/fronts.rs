@@ -168,7 +168,10 @@ fn a_stream_goes_through_every_front_byte_by_byte_and_each_names_its_client() {
     let haproxy = Haproxy::start(&world, &relay);
     let ways = [
         ("ws", nginx.place.address, "/vp"),
+        ("http", nginx.place.address, "/vp"),
         ("ws", haproxy.at(0), "/vp?at=all"),
+        ("http", haproxy.at(0), "/vp?at=all"),
+        ("http", haproxy.at(2), "/vp"),
         ("tcp", haproxy.at(1), ""),
         ("ws", haproxy.at(1), "/vp"),
         ("tcp", haproxy.at(2), ""),

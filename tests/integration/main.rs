@@ -49,6 +49,7 @@ mod ready;
 mod refusals;
 mod relay;
 mod reload;
+mod requests;
 mod resume;
 mod said;
 mod shares;

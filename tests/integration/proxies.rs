@@ -270,7 +270,8 @@ fn what_a_proxy_says_is_said_with_the_status_of_a_relay_that_is_out_of_reach() {
     let to_ws = relay.address.replace("tcp://", "ws://");
     let done = refused(&world.party("east", &to_ws), &["--timeout", "0s", "--proxy", &url]).expect(exit::NO_RELAY);
     assert!(
-        done.stderr.contains(&format!("through the proxy {url}, answered with something else than a WebSocket")),
+        done.stderr
+            .contains(&format!("through the proxy {url}, answered with something else than what carries a link")),
         "{done}"
     );
     // Nobody is there, and nobody by that name.

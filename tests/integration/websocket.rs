@@ -208,7 +208,7 @@ fn who_answers_otherwise_than_a_relay_is_said_with_what_was_answered() {
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>Sign in</html>", "HTTP status 200"),
         (b"HTTP/1.1 403 Forbidden\n\n", "HTTP status 403"),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "HTTP status 302"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "something else than a WebSocket"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "something else than what carries a link"),
         (b"", "closed the connection"),
     ] {
         let server = answering(answer);

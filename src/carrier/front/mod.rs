@@ -38,6 +38,11 @@ impl Visitor {
         Visitor { fronts, source, is_sought }
     }
 
+    /// The nearest address that is sure.
+    pub(super) fn address(&self) -> IpAddr {
+        self.source
+    }
+
     /// What it may say ahead of all else.
     pub(super) fn ahead(&self) -> Option<Box<Ahead>> {
         self.is_sought.then(Box::default)

@@ -4,7 +4,7 @@
 //! of the answer has a known end, and is short.
 
 use super::login::{Challenge, NONCE_BYTES, Way, best, challenges, credentials, names};
-use super::{Destination, Login, Output, Refusal, Step};
+use super::{Destination, Login, Output, REASON_MAX, Refusal, Step};
 use crate::carrier::http::{self, Answer, Head, Malformed};
 use aws_lc_rs::rand;
 use std::sync::Arc;
@@ -15,8 +15,6 @@ const BODY_MAX: u64 = 64 * 1024;
 const SKIPPED_MAX: usize = 16;
 /// Times that a nonce may have been too old, in a row.
 const STALE_MAX: usize = 2;
-/// Characters of what a proxy says to people, at most.
-const REASON_MAX: usize = 100;
 /// 407 (RFC 9110, 15.5.8).
 const LOGIN_WANTED: u16 = 407;
 

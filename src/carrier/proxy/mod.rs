@@ -11,15 +11,20 @@
 
 mod connect;
 mod login;
+mod plain;
 mod socks5;
 
 use connect::Connect;
+pub(crate) use plain::{PlainLogin, plain_login};
 use socks5::Socks5;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Bytes of a user's name, and of a password, at most: what RFC 1929 has room for.
 pub(crate) const LOGIN_MAX: usize = 255;
+
+/// Characters of what a proxy says to people, at most.
+const REASON_MAX: usize = 100;
 
 /// Who asks at a proxy. Nothing prints it.
 pub(crate) struct Login {

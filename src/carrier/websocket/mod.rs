@@ -6,6 +6,7 @@ mod inward;
 mod outward;
 
 use super::end::{CloseStatus, End};
+use super::exchange::{Request, Served};
 use super::front::Visitor;
 use super::http::{self, Head, KEY_BYTES, Malformed, Refusal, Target, Unanswered};
 use aws_lc_rs::rand;
@@ -29,6 +30,8 @@ enum State {
     /// A client that waits for the answer to a request with this key, after so many that were none yet.
     ExpectAnswer(Head, String, usize),
     Open,
+    /// What was asked for is part of a link by requests.
+    Elsewhere(Box<Served>),
     Over(End),
 }
 
@@ -76,7 +79,20 @@ impl WebSocket {
             State::Open => self.visitor.take()?.take_source(),
             State::Over(_) => self.visitor.as_mut()?.take_source(),
             // He stays, and his request is yet to be read by what is known of him.
-            State::ExpectRequest(_) | State::ExpectAnswer(..) => self.visitor.as_mut()?.take_sure_source(),
+            State::ExpectRequest(_) | State::ExpectAnswer(..) | State::Elsewhere(_) => {
+                self.visitor.as_mut()?.take_sure_source()
+            }
+        }
+    }
+
+    /// What it has turned out to be instead, once.
+    pub(super) fn take_served(&mut self) -> Option<Box<Served>> {
+        match std::mem::replace(&mut self.state, State::Over(End::Closed)) {
+            State::Elsewhere(served) => Some(served),
+            state => {
+                self.state = state;
+                None
+            }
         }
     }
 
@@ -98,7 +114,12 @@ impl WebSocket {
         let mut read = 0;
         while !self.is_open() {
             match self.handle_head(&wire[read..]) {
-                0 => return 0,
+                0 => {
+                    if let State::Elsewhere(served) = &mut self.state {
+                        return served.handle_wire(&mut wire[read..]);
+                    }
+                    return 0;
+                }
                 used => read += used,
             }
         }
@@ -130,7 +151,7 @@ impl WebSocket {
         let next = match &mut self.state {
             State::ExpectRequest(head) => hear_request(head, self.visitor.get_or_insert_default(), input),
             State::ExpectAnswer(head, key, skipped) => hear_answer(head, (key, *skipped), input),
-            State::Open | State::Over(_) => None,
+            State::Open | State::Elsewhere(_) | State::Over(_) => None,
         };
         let Some(Next { used, state, words }) = next else { return 0 };
         self.state = state;
@@ -188,7 +209,13 @@ fn hear_request(head: &mut Head, visitor: &mut Visitor, input: &[u8]) -> Option<
         Ok((_, false)) => None,
         Ok((used, true)) => match http::read_request(head.bytes(), visitor) {
             Ok(key) => Some(Next { used, state: State::Open, words: http::answer(&key) }),
-            Err(refusal) => over(refusal.answer()),
+            Err(Refusal::Malformed) => over(Refusal::Malformed.answer()),
+            Err(refusal) => {
+                let mut asks = visitor.clone();
+                let Some(request) = Request::read(head.bytes(), &mut asks) else { return over(refusal.answer()) };
+                let served = Served::new(visitor.clone(), asks, request);
+                Some(Next { used, state: State::Elsewhere(Box::new(served)), words: Vec::new() })
+            }
         },
         Err(Malformed) if head.has_method() => over(Refusal::Malformed.answer()),
         Err(Malformed) => over(Vec::new()),

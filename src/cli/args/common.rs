@@ -55,16 +55,18 @@ pub struct Connect {
     /// Meet at the relay with this address; may be repeated
     ///
     /// An address is tcp://ID@HOST:PORT, as vp-relay prints it; ID@HOST is enough. ws://ID@HOST:PORT/PATH reaches it by
-    /// WebSocket, tls://ID@HOST:PORT by TLS and wss://ID@HOST:PORT/PATH by both, where only web traffic gets out. Default: the
-    /// addresses in VP_RELAY, else those in the relays file.
+    /// WebSocket, tls://ID@HOST:PORT by TLS and wss://ID@HOST:PORT/PATH by both, where only web traffic gets out; http://ID@HOST:PORT/PATH
+    /// and https:// reach it by plain requests, where nothing else gets out. Default: the addresses in VP_RELAY, else those in the relays
+    /// file.
     #[arg(short, long = "relay", value_name = "RELAY")]
     pub relays: Vec<RelayAddress>,
 
     /// Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy
     ///
-    /// It is asked for a tunnel to each relay by its name, which it looks up itself, also with socks5. The password of USER is in a
+    /// It is asked for a tunnel to each relay by its name, which it looks up itself, also with socks5; relays at http:// are asked for by
+    /// plain requests, without a tunnel, unless it offers a login by Digest. The password of USER is in a
     /// file, see --proxy-password-file. Default: as curl has it, https_proxy, HTTPS_PROXY, all_proxy or ALL_PROXY, and for relays at
-    /// ws:// http_proxy instead of the first two, but for hosts in no_proxy or NO_PROXY; else a line "proxy URL" in the relays file.
+    /// ws:// or http:// http_proxy instead of the first two, but for hosts in no_proxy or NO_PROXY; else a line "proxy URL" in the relays file.
     #[arg(long, value_name = "URL", value_parser = proxy_word)]
     pub(crate) proxy: Option<ProxyWord>,
 

@@ -111,14 +111,14 @@ pub struct Relay {
 pub struct Place {
     /// Accept links on this IP:PORT; port 0 takes a free one; may be repeated
     ///
-    /// For each listener two lines go to standard output: listening tcp://ID@IP:PORT, and the same with ws:// for links
-    /// by WebSocket, with the path of --path if there is one; with --tls-cert two more, with tls:// and wss://, for the same within
-    /// TLS. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
+    /// For each listener three lines go to standard output: listening tcp://ID@IP:PORT, and the same with ws:// for links
+    /// by WebSocket and http:// for links by plain requests, with the path of --path if there is one; with --tls-cert three more, with
+    /// tls://, wss:// and https://, for the same within TLS. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
     /// are served as well. All of IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port.
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<SocketAddr>,
 
-    /// Take links by WebSocket only where this path is asked for
+    /// Take links by WebSocket and by requests only where this path is asked for
     ///
     /// The path is as the requests have it that come here, exactly, without a query, which means nothing. Every other is told that
     /// there is nothing. Default: any path.

@@ -143,12 +143,7 @@ impl Party {
     /// # Errors
     /// A relay's address asks for what this version cannot do, or the system gives no event queue.
     pub(crate) fn client(self, connect: &Connect, kind: Kind, called: Called) -> Result<Client, Fault> {
-        let is_http = |scheme| matches!(scheme, Some(Scheme::Http | Scheme::Https));
-        if let Some((relay, _)) = self.relays.iter().find(|(relay, _)| is_http(relay.scheme)) {
-            let text = format!("{relay}: only the carriers tcp, tls, ws and wss are part of this version");
-            return Err(Fault::new(Exit::Config, text));
-        }
-        let is_tls = |scheme| matches!(scheme, Some(Scheme::Tls | Scheme::Wss));
+        let is_tls = |scheme| matches!(scheme, Some(Scheme::Tls | Scheme::Wss | Scheme::Https));
         let tls = config::trust(connect, self.relays.iter().any(|(relay, _)| is_tls(relay.scheme)))?;
         let config = Config {
             identity: self.identity,

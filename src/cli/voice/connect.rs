@@ -255,11 +255,11 @@ impl Failing<'_> {
 fn down(why: Down) -> Cow<'static, str> {
     let text = match why {
         Down::NotTaken(Some(status)) => {
-            return format!("answered with HTTP status {status} instead of a WebSocket").into();
+            return format!("answered with HTTP status {status} instead of a link").into();
         }
         Down::NotTls => "answered with something else than TLS, or with none that this program speaks",
         Down::Untrusted => "showed a certificate that is not trusted",
-        Down::NotTaken(None) => "answered with something else than a WebSocket",
+        Down::NotTaken(None) => "answered with something else than what carries a link",
         Down::Unreachable | Down::ProxyLogin => "could not be reached",
         Down::Unresolved => "could not be reached: its name was still being looked up",
         Down::Unanswered => "could not be reached: nothing answered at its address",

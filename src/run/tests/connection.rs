@@ -1,8 +1,8 @@
 //! Connections of a client, with relays of sockets.
 
 use super::*;
-use crate::carrier::Visitor;
 use crate::carrier::testkit::write;
+use crate::carrier::{End, Visitor};
 use crate::identity::Identity;
 use crate::link::{Answer, Answered};
 use crate::net::testkit::{WHILE, until};

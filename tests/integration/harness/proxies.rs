@@ -22,6 +22,8 @@ pub enum Wants {
     Digest,
     /// Either.
     Both,
+    /// No tunnels, and nobody's name: it keeps answers if it may, and has little room for what a request brings.
+    Requests,
 }
 
 /// One of them, running or killed.
@@ -70,12 +72,16 @@ impl<'w> Proxy<'w> {
         let known = "acl known proxy_auth REQUIRED\nhttp_access allow known\nhttp_access deny all\n";
         let rules = match wants {
             Wants::Nothing => "http_access allow all\n".to_owned(),
+            Wants::Requests => "acl tunnels method CONNECT\nhttp_access deny tunnels\nhttp_access allow all\n\
+                                client_request_buffer_max_size 128 KB\n"
+                .to_owned(),
             Wants::Basic => format!("{basic}{known}"),
             Wants::Digest => format!("{digest}{known}"),
             Wants::Both => format!("{basic}{digest}{known}"),
         };
+        let cache = if wants == Wants::Requests { "" } else { "cache deny all\n" };
         let config = format!(
-            "http_port {}\npid_filename none\ncache_log /dev/null\naccess_log none\ncache deny all\ncache_mem 8 MB\n\
+            "http_port {}\npid_filename none\ncache_log /dev/null\naccess_log none\n{cache}cache_mem 8 MB\n\
              memory_cache_shared off\nmax_filedescriptors 1024\ncoredump_dir none\nvisible_hostname test\nshutdown_lifetime 0 seconds\n\
              pinger_enable off\nnetdb_filename none\nhosts_file {hosts}\n{rules}",
             place.address

@@ -1,0 +1,338 @@
+//! The relay's end.
+
+use super::Line;
+use crate::carrier::{CarrierId, End, What};
+
+/// Connections of a link at a time, at most: a client has two each way, while one gives way to the next.
+const LINES_MAX: usize = 6;
+/// Connections that wait with the same request, at most: those that repeat it must not keep out the one before it.
+const WAITING_MAX: usize = 2;
+
+/// See the module.
+pub(crate) struct RelayEnd<K, S> {
+    id: CarrierId,
+    lines: Vec<Held<K, S>>,
+    order: Order,
+    /// By which what the link shows goes out.
+    answering: Option<K>,
+    /// By which it will when that has ended: it waits.
+    next: Option<K>,
+    /// Those that gave way to others.
+    dropped: Vec<K>,
+    end: Option<End>,
+}
+
+struct Held<K, S> {
+    line: Line<K, S>,
+    /// The POST that it brings: its number, its length, and how much of that has come.
+    up: Option<(u64, usize, usize)>,
+}
+
+impl<K, S> Held<K, S> {
+    /// Whether it has a POST with this number, which waits for its turn.
+    fn brings(&self, up: u64) -> bool {
+        let request = self.line.carrier.asked();
+        request.is_some_and(|request| matches!(request.what, What::Up(number, _) if number == up))
+    }
+}
+
+/// Which requests are next.
+#[derive(Default)]
+struct Order {
+    up: u64,
+    /// Bytes of that which were passed on.
+    up_bytes: usize,
+    down: u64,
+}
+
+impl Order {
+    /// So much of a POST came behind so much of it; how much of that was passed on before.
+    fn pass(&mut self, (number, length, before): (u64, usize, usize), count: usize) -> usize {
+        if number != self.up {
+            return count;
+        }
+        let known = self.up_bytes.saturating_sub(before).min(count);
+        self.up_bytes = self.up_bytes.max(before + count);
+        if self.up_bytes >= length {
+            (self.up, self.up_bytes) = (self.up + 1, 0);
+        }
+        known
+    }
+}
+
+impl<K: Copy + Eq, S> RelayEnd<K, S> {
+    /// A link of this name that begins with the request on this connection.
+    pub(crate) fn new(line: Line<K, S>, id: CarrierId) -> RelayEnd<K, S> {
+        let key = line.key;
+        let lines = vec![Held { line, up: None }];
+        let mut end = RelayEnd {
+            id,
+            lines,
+            order: Order::default(),
+            answering: None,
+            next: None,
+            dropped: Vec::new(),
+            end: None,
+        };
+        end.place(key);
+        end
+    }
+
+    /// Its connections.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line<K, S>> {
+        self.lines.iter().map(|held| &held.line)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line<K, S>> {
+        self.lines.iter_mut().map(|held| &mut held.line)
+    }
+
+    /// The same, as they are.
+    pub(crate) fn into_lines(self) -> impl Iterator<Item = Line<K, S>> {
+        self.lines.into_iter().map(|held| held.line)
+    }
+
+    /// One of them.
+    pub(crate) fn line_mut(&mut self, key: K) -> Option<&mut Line<K, S>> {
+        self.lines_mut().find(|line| line.key == key)
+    }
+
+    /// Whether there is none.
+    pub(crate) fn has_no_line(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Which connection carries what the link shows.
+    pub(crate) fn answering(&self) -> Option<K> {
+        self.answering
+    }
+
+    /// A connection brings a request for this link. It comes back if there are too many.
+    pub(crate) fn join(&mut self, line: Line<K, S>) -> Option<Line<K, S>> {
+        let asked = line.carrier.asked();
+        let mut same = self.lines.iter().filter(|held| held.line.carrier.asked() == asked);
+        if let (Some(oldest), true) = (same.next().map(|held| held.line.key), same.count() + 1 >= WAITING_MAX) {
+            self.give_way(oldest);
+        }
+        if self.lines.len() >= LINES_MAX {
+            let waits_for_nothing = |held: &&Held<K, S>| {
+                let carrier = &held.line.carrier;
+                let is_idle = carrier.served().is_some_and(|served| served.is_idle()) && !carrier.has_own();
+                is_idle && self.answering != Some(held.line.key)
+            };
+            let Some(idle) = self.lines.iter().find(waits_for_nothing).map(|held| held.line.key) else {
+                return Some(line);
+            };
+            self.give_way(idle);
+        }
+        let key = line.key;
+        self.lines.push(Held { line, up: None });
+        self.place(key);
+        None
+    }
+
+    /// A connection that is not part of it any more: its carrier has ended, or it brings a request of another link.
+    pub(crate) fn take_leaver(&mut self) -> Option<Line<K, S>> {
+        let id = self.id;
+        let leaves = |held: &Held<K, S>| {
+            let carrier = &held.line.carrier;
+            carrier.end().is_some() || carrier.asked().is_some_and(|request| request.carrier != id)
+        };
+        let at = self.lines.iter().position(leaves)?;
+        let key = self.lines[at].line.key;
+        if self.answering == Some(key) && self.lines[at].line.carrier.end().is_some() {
+            self.end = self.end.or(Some(End::NotFound));
+        }
+        self.remove(key)
+    }
+
+    /// Whether a connection may be read: what comes on it has its turn.
+    pub(crate) fn may_read(&self, key: K) -> bool {
+        let held = self.lines.iter().find(|held| held.line.key == key);
+        held.is_some_and(|held| held.line.carrier.asked().is_none() && held.line.carrier.end().is_none())
+    }
+
+    /// Wire bytes came on a connection: those of the link among them are put at the front, and counted.
+    pub(crate) fn handle_wire(&mut self, key: K, wire: &mut [u8]) -> usize {
+        let Some(line) = self.line_mut(key) else { return 0 };
+        let count = line.carrier.handle_wire(wire);
+        self.pass(key, &mut wire[..count])
+    }
+
+    /// The same of bytes that came before they had their turn: they are put into `room`.
+    pub(crate) fn take_held(&mut self, key: K, room: &mut [u8]) -> usize {
+        let Some(line) = self.line_mut(key) else { return 0 };
+        let count = line.carrier.served_mut().map_or(0, |served| served.take_held(room));
+        self.pass(key, &mut room[..count])
+    }
+
+    /// The first connection that has such.
+    pub(crate) fn held(&self) -> Option<K> {
+        let has_held = |held: &&Held<K, S>| held.line.carrier.served().is_some_and(|served| served.has_held());
+        self.lines.iter().find(has_held).map(|held| held.line.key)
+    }
+
+    /// Content came by a POST: what of it was not passed on before is put at the front, and counted.
+    fn pass(&mut self, key: K, content: &mut [u8]) -> usize {
+        let count = content.len();
+        let Some(held) = self.lines.iter_mut().find(|held| held.line.key == key) else { return 0 };
+        let mut known = count;
+        if let Some((number, length, before)) = held.up {
+            known = self.order.pass((number, length, before), count);
+            held.up = Some((number, length, before + count));
+        }
+        content.copy_within(known.., 0);
+        self.place(key);
+        self.settle();
+        count - known
+    }
+
+    /// A connection may have brought a request, and one that waits may have its turn.
+    fn place(&mut self, key: K) {
+        self.place_one(key);
+        while let Some(waits) = self
+            .lines
+            .iter()
+            .find(|held| {
+                held.brings(self.order.up) && held.line.carrier.asked().is_some_and(|asked| asked.carrier == self.id)
+            })
+            .map(|held| held.line.key)
+        {
+            self.place_one(waits);
+        }
+    }
+
+    fn place_one(&mut self, key: K) {
+        let Some(request) = self.line_mut(key).and_then(|line| line.carrier.asked().copied()) else { return };
+        match request.what {
+            _ if request.carrier != self.id => {}
+            What::Up(number, length) => self.place_up(key, number, length),
+            What::Down(number) | What::Poll(number) => self.place_down(key, number),
+        }
+    }
+
+    fn place_up(&mut self, key: K, number: u64, length: usize) {
+        if number == self.order.up + 1 {
+            // It is not read before the one that it follows is whole.
+            return;
+        }
+        let Some(held) = self.lines.iter_mut().find(|held| held.line.key == key) else { return };
+        let Some(served) = held.line.carrier.served_mut() else { return };
+        if number > self.order.up {
+            return served.refuse();
+        }
+        served.accept();
+        held.up = Some((number, length, 0));
+        if length == 0 && number == self.order.up {
+            // Nothing follows.
+            self.order.up += 1;
+            self.end = self.end.or(Some(End::Closed));
+        }
+    }
+
+    fn place_down(&mut self, key: K, number: u64) {
+        if self.next == Some(key) {
+            return;
+        }
+        if number == self.order.down && self.next.is_none() {
+            self.order.down += 1;
+            self.next = Some(key);
+            let answering = self.answering;
+            if let Some(served) = answering.and_then(|key| self.line_mut(key)?.carrier.served_mut()) {
+                served.end_answer();
+            }
+        } else if number.checked_add(1) == Some(self.order.down) && self.next.is_some() {
+            // Somebody has asked again: the first of both waits in vain.
+            if let Some(old) = self.next.replace(key) {
+                self.give_way(old);
+            }
+        } else if number.checked_add(1) == Some(self.order.down) && self.has_carried() == Some(false) {
+            if let Some(old) = self.answering.take() {
+                self.give_way(old);
+            }
+            self.next = Some(key);
+        } else if let Some(served) = self.line_mut(key).and_then(|line| line.carrier.served_mut()) {
+            return served.refuse();
+        }
+        self.settle();
+    }
+
+    /// Whether the answer that is under way has carried something; None if none is.
+    fn has_carried(&self) -> Option<bool> {
+        let held = self.lines.iter().find(|held| Some(held.line.key) == self.answering)?;
+        let served = held.line.carrier.served().filter(|served| served.is_answering())?;
+        Some(served.has_carried())
+    }
+
+    /// An answer that is whole gives way to the next.
+    fn settle(&mut self) {
+        if let Some(line) = self.answering.and_then(|key| self.line_mut(key)) {
+            let is_answering = line.carrier.served().is_some_and(|served| served.is_answering());
+            // Until its last byte is gone, bytes of the link may be among those.
+            if is_answering || line.carrier.has_own() {
+                return;
+            }
+        }
+        self.answering = self.next.take();
+        if let Some(served) = self.answering.and_then(|key| self.line_mut(key)?.carrier.served_mut()) {
+            served.accept();
+        }
+    }
+
+    /// A connection has ended.
+    pub(crate) fn handle_end(&mut self, key: K) -> Option<Line<K, S>> {
+        if self.answering == Some(key) {
+            match self.has_carried() {
+                Some(false) => self.order.down = self.order.down.saturating_sub(1),
+                Some(true) => self.end = self.end.or(Some(End::Closed)),
+                // All of it went out, or not even its last byte: what is missing shows at the other end.
+                None => {}
+            }
+        } else if self.next == Some(key) {
+            self.order.down -= 1;
+        }
+        self.remove(key)
+    }
+
+    fn remove(&mut self, key: K) -> Option<Line<K, S>> {
+        let line = self.drop_line(key);
+        self.answering = self.answering.filter(|answering| *answering != key);
+        self.next = self.next.filter(|next| *next != key);
+        self.settle();
+        line
+    }
+
+    /// Another connection brings what this one was to bring.
+    fn give_way(&mut self, key: K) {
+        self.drop_line(key);
+        self.dropped.push(key);
+    }
+
+    /// Connections that gave way to others, and are gone.
+    pub(crate) fn take_dropped(&mut self) -> Vec<K> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    fn drop_line(&mut self, key: K) -> Option<Line<K, S>> {
+        let at = self.lines.iter().position(|held| held.line.key == key)?;
+        Some(self.lines.remove(at).line)
+    }
+
+    /// The kernel took so many bytes of what a connection had to say; how many of the link's were among them.
+    pub(crate) fn handle_written(&mut self, key: K, count: usize) -> usize {
+        let taken = self.line_mut(key).map_or(0, |line| line.carrier.handle_written(count));
+        self.settle();
+        taken
+    }
+
+    /// The link has said all.
+    pub(crate) fn close(&mut self) {
+        self.lines_mut().for_each(|line| line.carrier.close());
+    }
+}

@@ -1,0 +1,55 @@
+//! How connections to a relay come about, and how they end, whatever they are made of.
+
+use crate::carrier::{End, TlsEnd};
+use crate::node::{Down, Fault};
+use std::net::SocketAddr;
+
+/// How a connection in the making is.
+pub(super) enum Dial {
+    /// The name is being looked up: to be looked at again after an event, or at the time that it names.
+    Resolving,
+    /// The same, when the addresses are known and one of them has to answer.
+    Connecting,
+    /// The same, when one has and is to say that it carries links.
+    Opening,
+    /// The same, when something on the way is to answer, as what is lacked without.
+    OnTheWay(Down),
+    /// It has come about; its two ends, ours and the relay's.
+    Up(Option<(SocketAddr, SocketAddr)>),
+    /// It has not, and why.
+    Failed(Down, Fault),
+    /// It has, and carries no link; what more is known of why.
+    Refused(Down, Option<Fault>),
+    /// It has, and broke before it could.
+    Broken(Fault),
+}
+
+/// How a connection is that both sides are about to close.
+pub(super) enum Parting {
+    /// It waits for the relay to read or to close.
+    Waits,
+    /// More may have come from the relay.
+    Busy,
+    /// There is none any more.
+    Gone,
+}
+
+/// How a connection in the making is that fails for want of this, if it does.
+pub(super) fn on_the_way(lacks: Down) -> Dial {
+    match lacks {
+        Down::Unresolved => Dial::Resolving,
+        Down::Unanswered => Dial::Connecting,
+        other => Dial::OnTheWay(other),
+    }
+}
+
+/// What the end of a carrier is to a node.
+pub(super) fn down(end: End) -> Down {
+    match end {
+        End::Closed => Down::Closed,
+        End::NotTaken(status) => Down::NotTaken(status),
+        End::Broken(_) | End::NotFound | End::Tls(TlsEnd::Broken) => Down::Damaged,
+        End::Tls(TlsEnd::Untrusted) => Down::Untrusted,
+        End::Tls(TlsEnd::NotTls | TlsEnd::Told(_) | TlsEnd::Incompatible) => Down::NotTls,
+    }
+}
