@@ -40,7 +40,8 @@ pub use http::Target;
 pub use http::fuzz_http;
 #[cfg(feature = "fuzzing")]
 pub use tls::fuzz_tls;
-pub use tls::{Distrust, Doubt, TlsClient, TlsFault, TlsServer};
+pub(crate) use tls::written_certificates;
+pub use tls::{Distrust, Doubt, TlsClient, TlsFault, TlsServer, Validity};
 
 #[cfg(feature = "fuzzing")]
 pub use requests::fuzz::{fuzz_asking, fuzz_requests};

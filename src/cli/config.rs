@@ -13,14 +13,10 @@ use super::exit::Exit;
 use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relay_key_candidates, relays, user_file};
 use super::mixups;
 use super::report::Fault;
-use super::voice::names::tls_text;
-use crate::carrier::TlsClient;
-use crate::cli::args::{Connect, OuterTls};
 use crate::cli::key::key_fault;
 use crate::identity::{Identity, PeerId};
 use crate::names::{Address, AddressError, ParseError, Peers, ProxyAddress, RelayAddress, Relays, keyfile};
 use crate::net::list::{PATIENCE, read_list};
-use crate::run::trust;
 use crate::store::keyfile::{LoadError, load};
 
 /// Longest peers or relays file: some 100,000 lines. Bounds what is read of a file that is none.
@@ -117,27 +113,6 @@ pub(crate) fn relay_addresses(
     };
     Err(Fault::new(Exit::Config, format!("no relay named: {none}"))
         .hint("name one with --relay or VP_RELAY, or put its address into the relays file"))
-}
-
-/// Whom to believe, if a relay is reached by TLS: `is_wanted`.
-///
-/// # Errors
-/// The file that somebody named cannot be used, or there is nobody.
-pub(crate) fn trust(connect: &Connect, is_wanted: bool) -> Result<Option<TlsClient>, Fault> {
-    match (&connect.ca, connect.outer_tls) {
-        (_, OuterTls::Any) => Ok(Some(trust::of_anybody())),
-        (Some(path), OuterTls::Verify) => {
-            let pem = bounded(path, FILE_MAX).map_err(|error| Fault::about(Exit::Config, path, &error))?;
-            let named = |fault| Fault::new(Exit::Config, format!("{}: {}", printable(path), tls_text(fault)));
-            trust::of_pem(&pem).map(Some).map_err(named)
-        }
-        (None, OuterTls::Verify) if is_wanted => trust::of_system().map(Some).map_err(|_| {
-            Fault::new(Exit::Config, "this machine has no certificates to verify those of relays by").hint(
-                "install them (Debian: ca-certificates), name some with --ca FILE, or take any with --outer-tls any",
-            )
-        }),
-        (None, OuterTls::Verify) => Ok(None),
-    }
 }
 
 /// The address that a person typed.
@@ -243,7 +218,7 @@ fn first<T>(places: &[Candidate], read: impl Fn(&Candidate) -> Result<Option<T>,
 }
 
 /// What a file says, or `None` if there is none.
-fn contents(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
+pub(crate) fn contents(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
     read_list(path, FILE_MAX).map(Some).or_else(|error| match error.kind() {
         io::ErrorKind::TimedOut => {
             let text =

@@ -27,6 +27,7 @@ pub(crate) mod report;
 mod roster;
 mod screen;
 mod tool;
+mod trust;
 pub mod units;
 mod voice;
 

@@ -1,7 +1,7 @@
 //! What goes wrong with relays and calls.
 
 use super::Kind;
-use crate::carrier::Distrust;
+use crate::carrier::{Distrust, Doubt};
 use crate::wire::CloseCode;
 use std::io::Error;
 use std::sync::Arc;
@@ -28,8 +28,10 @@ pub enum Down {
     NotTaken(Option<u16>),
     /// What answered speaks no TLS, or none that could be agreed on.
     NotTls,
-    /// It showed a certificate that is not believed; the driver knows more.
-    Untrusted,
+    /// It ended TLS with this alert (RFC 8446, 6.2).
+    TlsAlert(u8),
+    /// It showed a certificate that is not believed, for this reason; the driver knows more.
+    Untrusted(Doubt),
     /// It took the connection, and nothing was heard of it.
     Mute,
     /// It has proven who it is, and was yet to say that it takes us in.

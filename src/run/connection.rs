@@ -9,7 +9,7 @@
 //! nobody.
 
 use super::approach::{Approach, Approached, Arrival, Means};
-use super::dialled::{Dial, Parting, down, on_the_way};
+use super::dialled::{Dial, Parting, down, on_the_way, refused};
 use super::leavers::Leavers;
 use super::requests::{Came, Needs, Requests};
 use super::way::{Hindrance, Obstacle, Way};
@@ -210,8 +210,7 @@ impl Connection {
             if let Some(end) = carrier.end() {
                 // It is told what it is to know; whether it hears that changes nothing.
                 let _ = flush(&mut socket, &mut carrier);
-                let fault = carrier.distrust().map(|distrust| Fault::Certificate(Arc::new(distrust)));
-                return Dial::Refused(down(end), fault);
+                return refused(end, carrier.distrust());
             }
             let held = carrier.put_back(&mut self.input);
             let read = flush(&mut socket, &mut carrier).and_then(|()| match socket.is_readable() {

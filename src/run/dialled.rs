@@ -1,8 +1,9 @@
 //! How connections to a relay come about, and how they end, whatever they are made of.
 
-use crate::carrier::{End, TlsEnd};
+use crate::carrier::{Distrust, Doubt, End, TlsEnd};
 use crate::node::{Down, Fault};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// How a connection in the making is.
 pub(super) enum Dial {
@@ -49,7 +50,16 @@ pub(super) fn down(end: End) -> Down {
         End::Closed => Down::Closed,
         End::NotTaken(status) => Down::NotTaken(status),
         End::Broken(_) | End::NotFound | End::Tls(TlsEnd::Broken) => Down::Damaged,
-        End::Tls(TlsEnd::Untrusted) => Down::Untrusted,
-        End::Tls(TlsEnd::NotTls | TlsEnd::Told(_) | TlsEnd::Incompatible) => Down::NotTls,
+        End::Tls(TlsEnd::Untrusted) => Down::Untrusted(Doubt::Unusable),
+        End::Tls(TlsEnd::Told(alert)) => Down::TlsAlert(alert),
+        End::Tls(TlsEnd::NotTls | TlsEnd::Incompatible) => Down::NotTls,
+    }
+}
+
+/// A connection whose carrier came to this end before it was open, with what was wrong with a certificate, if something was.
+pub(super) fn refused(end: End, distrust: Option<Distrust>) -> Dial {
+    match distrust {
+        Some(distrust) => Dial::Refused(Down::Untrusted(distrust.doubt), Some(Fault::Certificate(Arc::new(distrust)))),
+        None => Dial::Refused(down(end), None),
     }
 }

@@ -6,7 +6,7 @@
 //! ```
 
 use super::approach::{Approach, Approached, Arrival, Means};
-use super::dialled::{Dial, Parting, down, on_the_way};
+use super::dialled::{Dial, Parting, on_the_way, refused};
 use super::way::{Hindrance, Obstacle, ProxyServer, Way};
 use crate::carrier::proxy::{Destination, PlainLogin, Refusal, plain_login};
 use crate::carrier::{Carrier, ClientEnd, End, Lack, Line, OWN_SLICES, Target, TlsClient};
@@ -169,8 +169,7 @@ impl Requests {
             }
         }
         if !was_up && let (Dial::Opening, Some(end)) = (&dial, self.end.end()) {
-            let fault = self.end.take_distrust().map(|distrust| Fault::Certificate(Arc::new(distrust)));
-            return (Dial::Refused(down(end), fault), 0);
+            return (refused(end, self.end.take_distrust()), 0);
         }
         match dial {
             Dial::Opening if self.end.is_open() => (Dial::Up(self.ends), heard),

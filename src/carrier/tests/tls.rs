@@ -245,6 +245,57 @@ fn a_certificate_of_nobody_who_is_trusted_is_refused_and_its_issuer_is_told() {
     assert_eq!(Carrier::plain().over_tls(&trust, "not a host").err(), Some(TlsFault::BadHost));
 }
 
+/// What a client that trusts `listed` alone makes of a certificate for `host`, made so.
+fn judged(listed: Option<&[u8]>, host: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Option<Distrust> {
+    let mut params = rcgen::CertificateParams::new(vec![host.to_owned(), "192.0.2.1".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    change(&mut params);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let server = TlsServer::from_der(certificate.der().to_vec(), key.serialize_der(), clock()).unwrap();
+    let trust = TlsClient::trusting(vec![listed.unwrap_or(certificate.der()).to_vec()], clock()).unwrap();
+    let mut here = Carrier::plain().over_tls(&trust, "relay.example").unwrap();
+    let mut there = Carrier::undecided(Visitor::default()).serving(server);
+    for _ in 0..3 {
+        let words = write(&mut here, b"", 1000);
+        hear(&mut there, &words, 1000);
+        let words = write(&mut there, b"", 1000);
+        hear(&mut here, &words, 1000);
+    }
+    assert_eq!(here.is_open(), here.distrust().is_none());
+    here.distrust()
+}
+
+#[test]
+fn a_certificate_that_may_sign_others_is_believed_if_it_is_listed_itself_and_for_its_host_and_time_alone() {
+    let other = rcgen::generate_simple_self_signed(["relay.example".to_owned()]).unwrap();
+    let doubt = |distrust: Option<Distrust>| distrust.map(|distrust| distrust.doubt);
+    assert_eq!(judged(None, "relay.example", |_| {}), None);
+    assert_eq!(doubt(judged(Some(other.cert.der()), "relay.example", |_| {})), Some(Doubt::SelfSigned));
+    let elsewhere = judged(None, "other.example", |_| {}).unwrap();
+    assert_eq!(
+        (elsewhere.doubt, &elsewhere.hosts[..]),
+        (Doubt::OtherHost, &["other.example".into(), "192.0.2.1".into()][..])
+    );
+    let nowhere = judged(None, "other.example", |params| params.subject_alt_names.clear()).unwrap();
+    assert_eq!((nowhere.doubt, nowhere.hosts.len()), (Doubt::OtherHost, 0));
+    let late = judged(None, "relay.example", |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
+    assert_eq!(doubt(late), Some(Doubt::Expired));
+    let early = judged(None, "relay.example", |params| params.not_before = rcgen::date_time_ymd(2100, 1, 1));
+    assert_eq!(doubt(early), Some(Doubt::NotYetValid));
+}
+
+#[test]
+fn how_long_a_key_of_rsa_is_can_be_told() {
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_3072).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["relay.example".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let server = TlsServer::from_der(certificate.der().to_vec(), key.serialize_der(), clock()).unwrap();
+    assert_eq!(server.rsa_bits(), Some(3072));
+    let of_curve = ends::for_tests().unwrap();
+    assert_eq!((of_curve.rsa_bits(), of_curve.sign().is_some()), (None, true));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]

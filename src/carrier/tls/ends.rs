@@ -1,18 +1,25 @@
 //! What each end of TLS brings along: a relay its certificate, a client whom it trusts.
 
-use super::certificate::{Shown, Witness, anybody};
+use super::HELD_MAX;
+use super::certificate::{Listed, Shown, Witness, anybody};
+use super::x509::{Validity, validity};
 use rustls::client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SignatureAlgorithm};
 use std::sync::Arc;
 
 /// What is spoken inside, as far as the other side is to know: what a web server speaks.
 const ALPN: &[u8] = b"http/1.1";
 
+/// The longest chain of certificates, bytes: with what else a server says at once a client takes no more.
+const CHAIN_MAX: usize = HELD_MAX - 4096;
+/// What the chain has beside each certificate (RFC 8446, 4.4.2).
+const ENTRY_BYTES: usize = 5;
 /// Why an end cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFault {
@@ -24,8 +31,14 @@ pub enum TlsFault {
     NoKey,
     /// The private key is damaged, or of a kind that nobody reads.
     BadKey,
+    /// The private key is locked with a password.
+    EncryptedKey,
     /// The private key is that of another certificate.
     OtherKey,
+    /// It is that of a certificate that is not the first.
+    NotFirst,
+    /// The certificates are more than any client takes.
+    LongChain,
     /// No certificate can be for this host.
     BadHost,
     /// The library does not do it.
@@ -34,7 +47,14 @@ pub enum TlsFault {
 
 /// What a relay shows to whoever speaks TLS to it.
 #[derive(Clone)]
-pub struct TlsServer(Arc<ServerConfig>);
+pub struct TlsServer(Arc<Shows>);
+
+struct Shows {
+    config: Arc<ServerConfig>,
+    key: Arc<dyn SigningKey>,
+    /// When the certificate counts, as far as that can be read.
+    validity: Option<Validity>,
+}
 
 impl std::fmt::Debug for TlsServer {
     /// Without what is secret.
@@ -45,12 +65,37 @@ impl std::fmt::Debug for TlsServer {
 
 /// The certificates in this text, at least one.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(unmarked(pem)).collect();
     match found {
         Ok(found) if found.is_empty() => Err(TlsFault::NoCertificate),
         Ok(found) => Ok(found),
         Err(_) => Err(TlsFault::BadCertificate),
     }
+}
+
+/// Those certificates in this text, in DER, that are written as they should be.
+pub(crate) fn written_certificates(pem: &[u8]) -> Vec<Vec<u8>> {
+    CertificateDer::pem_slice_iter(unmarked(pem)).flatten().map(|one| one.to_vec()).collect()
+}
+
+/// A text without the mark that some editors put in front.
+fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsFault> {
+    // Both ways to lock one say so in front of it (RFC 7468, 11; RFC 1421, 4.6.1.1).
+    let is_locked = || pem.windows(9).any(|word| word == b"ENCRYPTED");
+    PrivateKeyDer::from_pem_slice(unmarked(pem)).map_err(|error| match error {
+        _ if is_locked() => TlsFault::EncryptedKey,
+        rustls::pki_types::pem::Error::NoItemsFound => TlsFault::NoKey,
+        _ => TlsFault::BadKey,
+    })
+}
+
+/// Whether the key is that of one of these certificates.
+fn is_of_one(chain: &[CertificateDer<'static>], key: &Arc<dyn SigningKey>) -> bool {
+    chain.iter().any(|one| CertifiedKey::new(vec![one.clone()], Arc::clone(key)).keys_match().is_ok())
 }
 
 impl TlsServer {
@@ -64,10 +109,7 @@ impl TlsServer {
         clock: Arc<dyn TimeProvider>,
     ) -> Result<TlsServer, TlsFault> {
         let chain = certificates(certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
-            rustls::pki_types::pem::Error::NoItemsFound => TlsFault::NoKey,
-            _ => TlsFault::BadKey,
-        })?;
+        let key = private_key(key)?;
         TlsServer::new(chain, key, clock)
     }
 
@@ -90,13 +132,20 @@ impl TlsServer {
     ) -> Result<TlsServer, TlsFault> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         // Of the two that may be at fault the key is looked at first.
-        provider.key_provider.load_private_key(key.clone_key()).map_err(|_| TlsFault::BadKey)?;
+        let signer = provider.key_provider.load_private_key(key.clone_key()).map_err(|_| TlsFault::BadKey)?;
+        let bytes: usize = chain.iter().map(|one| one.len() + ENTRY_BYTES).sum();
+        if bytes > CHAIN_MAX {
+            return Err(TlsFault::LongChain);
+        }
+        let validity = chain.first().and_then(|first| validity(first));
+        let rest = chain.get(1..).unwrap_or_default().to_vec();
         let config = ServerConfig::builder_with_details(provider, clock)
             .with_safe_default_protocol_versions()
             .map_err(|_| TlsFault::Library)?
             .with_no_client_auth()
             .with_single_cert(chain, key);
         let mut config = config.map_err(|error| match error {
+            Error::InconsistentKeys(_) if is_of_one(&rest, &signer) => TlsFault::NotFirst,
             Error::InconsistentKeys(_) => TlsFault::OtherKey,
             _ => TlsFault::BadCertificate,
         })?;
@@ -104,11 +153,30 @@ impl TlsServer {
         // A link lives for long: what would make the next one quicker is not worth what it would have to keep.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(TlsServer(Arc::new(config)))
+        Ok(TlsServer(Arc::new(Shows { config: Arc::new(config), key: signer, validity })))
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.0.config)
+    }
+
+    /// When its certificate counts, as far as that can be read.
+    pub(crate) fn validity(&self) -> Option<Validity> {
+        self.0.validity
+    }
+
+    /// Makes a signature as each handshake needs one, for whoever wants to know how long that takes. Its length, bytes.
+    pub(crate) fn sign(&self) -> Option<usize> {
+        let schemes = self.0.config.crypto_provider().signature_verification_algorithms.supported_schemes();
+        let signature = self.0.key.choose_scheme(&schemes)?.sign(b"how long does it take").ok()?;
+        Some(signature.len())
+    }
+
+    /// How long its key is, if it is one of RSA, bits.
+    pub(crate) fn rsa_bits(&self) -> Option<usize> {
+        let is_rsa = self.0.key.algorithm() == SignatureAlgorithm::RSA;
+        // A signature is as long as the key.
+        is_rsa.then(|| self.sign()).flatten().map(|bytes| bytes * 8)
     }
 }
 
@@ -121,33 +189,39 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// Those who have one of these certificates, each in DER. Those that nobody can read are left out.
+    /// Those who have one of these certificates, or are signed by one, each in DER. Those that nobody can read are left out.
     ///
     /// # Errors
     /// None is left.
     pub(crate) fn trusting(authorities: Vec<Vec<u8>>, clock: Arc<dyn TimeProvider>) -> Result<TlsClient, TlsFault> {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(authorities.into_iter().map(CertificateDer::from));
-        TlsClient::of_roots(roots, clock)
+        let list: Vec<_> = authorities.into_iter().map(CertificateDer::from).collect();
+        roots.add_parsable_certificates(list.iter().cloned());
+        TlsClient::of_roots(roots, list, clock)
     }
 
-    /// Those who have one of these certificates, in PEM.
+    /// The same of certificates in PEM.
     ///
     /// # Errors
     /// There is none, or one that cannot be used.
     pub(crate) fn trusting_pem(authorities: &[u8], clock: Arc<dyn TimeProvider>) -> Result<TlsClient, TlsFault> {
         let mut roots = RootCertStore::empty();
-        for authority in certificates(authorities)? {
-            roots.add(authority).map_err(|_| TlsFault::BadCertificate)?;
+        let list = certificates(authorities)?;
+        for authority in &list {
+            roots.add(authority.clone()).map_err(|_| TlsFault::BadCertificate)?;
         }
-        TlsClient::of_roots(roots, clock)
+        TlsClient::of_roots(roots, list, clock)
     }
 
-    fn of_roots(roots: RootCertStore, clock: Arc<dyn TimeProvider>) -> Result<TlsClient, TlsFault> {
+    fn of_roots(
+        roots: RootCertStore,
+        list: Vec<CertificateDer<'static>>,
+        clock: Arc<dyn TimeProvider>,
+    ) -> Result<TlsClient, TlsFault> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         let verifier = verifier.build().map_err(|_| TlsFault::NoCertificate)?;
-        Ok(TlsClient { provider, clock, verifier })
+        Ok(TlsClient { provider, clock, verifier: Arc::new(Listed::new(verifier, list)) })
     }
 
     /// Anybody: the link inside proves who is there.

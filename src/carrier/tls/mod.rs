@@ -11,9 +11,12 @@ mod certificate;
 mod ends;
 mod outward;
 mod side;
+mod x509;
 
 pub use certificate::{Distrust, Doubt};
+pub(crate) use ends::written_certificates;
 pub use ends::{TlsClient, TlsFault, TlsServer};
+pub use x509::Validity;
 
 use super::end::{End, TlsEnd};
 use super::inside::Inside;

@@ -86,7 +86,8 @@ pub struct Connect {
 
     /// For relays by tls or wss, trust the certificates in FILE (PEM) and none of the system's
     ///
-    /// Default: those in SSL_CERT_FILE or SSL_CERT_DIR, else the system's.
+    /// A relay is believed that shows one of them, or one that they have signed. Default: those in SSL_CERT_FILE or SSL_CERT_DIR, else
+    /// the system's.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 

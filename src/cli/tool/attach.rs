@@ -18,7 +18,7 @@ impl Tool for Attach {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
-        let party = Party::load(&self.connect, &context.env)?;
+        let party = Party::load(&self.connect, context)?;
         let from = peer_ids(&self.from, &party.peers)?;
         let (end, called) = match (&self.to, &self.listen) {
             (Some(to), _) => {

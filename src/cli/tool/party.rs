@@ -1,9 +1,9 @@
 //! What every tool that connects needs before it can: who we are, whom we know, where to meet.
 
 use super::Context;
+use crate::carrier::TlsClient;
 use crate::cli::args::Connect;
 use crate::cli::config;
-use crate::cli::env::Env;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Audience;
@@ -11,6 +11,7 @@ use crate::cli::proxy::ways;
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::{Roster, everybody};
+use crate::cli::trust;
 use crate::cli::units::Patience;
 use crate::cli::voice::{AsFault, Hears, Known, Voice};
 use crate::identity::{Identity, PeerId};
@@ -53,6 +54,8 @@ pub(crate) struct Party {
     pub roster: Roster,
     /// Where to meet, and how to get there; at least one.
     pub relays: Vec<(RelayAddress, Way)>,
+    /// Whom to believe, where a relay is reached by TLS.
+    pub tls: Option<TlsClient>,
     /// How long to wait for a relay and for a peer.
     pub patience: Patience,
 }
@@ -62,7 +65,8 @@ impl Party {
     ///
     /// # Errors
     /// Something is missing or malformed; the message names it.
-    pub(crate) fn load(connect: &Connect, env: &Env) -> Result<Self, Fault> {
+    pub(crate) fn load(connect: &Connect, context: &Context) -> Result<Self, Fault> {
+        let env = &context.env;
         let identity = config::key(connect.key.as_deref(), env)?;
         // What is wrong with the peers file is said before what is wrong with the relays.
         let relays = config::relay_addresses(&connect.relays, env);
@@ -70,8 +74,9 @@ impl Party {
         let roster = Roster::load(connect.peers.clone(), env, ids.chain([identity.id()]).collect())?;
         let peers = roster.peers().clone();
         let (relays, proxy) = relays?;
-        let relays = ways(connect, env, relays, proxy)?;
-        Ok(Self { identity, peers, roster, relays, patience: connect.timeout })
+        let mut relays = ways(connect, env, relays, proxy)?;
+        let tls = trusted(connect, context, &mut relays)?;
+        Ok(Self { identity, peers, roster, relays, tls, patience: connect.timeout })
     }
 
     /// Whom and what a person means by `PEER[:APP]`.
@@ -143,8 +148,6 @@ impl Party {
     /// # Errors
     /// A relay's address asks for what this version cannot do, or the system gives no event queue.
     pub(crate) fn client(self, connect: &Connect, kind: Kind, called: Called) -> Result<Client, Fault> {
-        let is_tls = |scheme| matches!(scheme, Some(Scheme::Tls | Scheme::Wss | Scheme::Https));
-        let tls = config::trust(connect, self.relays.iter().any(|(relay, _)| is_tls(relay.scheme)))?;
         let config = Config {
             identity: self.identity,
             kind,
@@ -160,9 +163,32 @@ impl Party {
             },
             seed: std::hash::RandomState::new().build_hasher().finish(),
         };
-        Client::new(config, self.relays, tls)
+        Client::new(config, self.relays, self.tls)
             .map_err(|error| Fault::new(Exit::Failed, format!("cannot wait for events: {}", chain(&error))))
     }
+}
+
+/// Whom to believe, if one of these relays is reached by TLS. Where that is nobody, the others remain.
+fn trusted(
+    connect: &Connect,
+    context: &Context,
+    relays: &mut Vec<(RelayAddress, Way)>,
+) -> Result<Option<TlsClient>, Fault> {
+    let is_tls =
+        |(relay, _): &(RelayAddress, Way)| matches!(relay.scheme, Some(Scheme::Tls | Scheme::Wss | Scheme::Https));
+    let named = trust::of_options(connect)?;
+    if named.is_some() || !relays.iter().any(is_tls) {
+        return Ok(named);
+    }
+    trust::of_environment(&context.env).map(Some).or_else(|fault| {
+        if relays.iter().all(is_tls) {
+            return Err(fault);
+        }
+        relays.retain(|relay| !is_tls(relay));
+        context.report.say(Level::Warning, &format!("relays by TLS are left out: {fault}"));
+        fault.hints.iter().for_each(|hint| context.report.advise(hint));
+        Ok(None)
+    })
 }
 
 /// How long to wait for relay and peer.

@@ -53,7 +53,7 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
     }
     let ready = Ready::open(connect.ready_fd, Otherwise::Stdout, &context.env)
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
-    let party = Party::load(&connect, &context.env)?;
+    let party = Party::load(&connect, context)?;
     let to = party.address(&words.to)?;
     short_enough(&to.app)?;
     let voice = party::voice(context, &party, ready).of_check(to.peer, &to.app);
@@ -70,7 +70,7 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
     let otherwise = if mappings.run.is_empty() { Otherwise::Stdout } else { Otherwise::Nowhere };
     let ready = Ready::open(connect.ready_fd, otherwise, &context.env)
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
-    let party = Party::load(connect, &context.env)?;
+    let party = Party::load(connect, context)?;
     let options = options(mappings, connect, &party)?;
     for app in unreachable(mappings, &options.exports, &party)? {
         context.report.say(Level::Warning, &format!("{app}: nobody may use it: every --allow is for another export"));

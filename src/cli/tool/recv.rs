@@ -27,7 +27,7 @@ impl Tool for Recv {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let directory = self.directory.as_deref().map(receiving_directory).transpose()?;
-        let party = Party::load(&self.connect, &context.env)?;
+        let party = Party::load(&self.connect, context)?;
         let from = peer_ids(&self.from, &party.peers)?;
         // Standard output, or commands that write to it, are for one at a time.
         let most = if self.keep && directory.is_some() { KEPT_SESSIONS_MAX } else { 1 };

@@ -43,7 +43,7 @@ impl Tool for Send {
                 return list(job, context);
             }
         }
-        let party = Party::load(&self.connect, &context.env)?;
+        let party = Party::load(&self.connect, context)?;
         let to = party.address(&self.operands.to).map_err(|fault| self.peer_elsewhere(&party, fault))?;
         if let What::Command(line, _) = &mut what {
             line.environment = vec![("VP_PEER", party.roster.name(&to.peer)), ("VP_APP", to.app.to_string())];

@@ -1,8 +1,7 @@
 //! Words of every tool that connects: how relays and peers fail it.
 
 use super::proxy::{self, By};
-use crate::carrier::{Distrust, Doubt};
-use crate::cli::escape::printable;
+use super::tls::{alert_text, distrust_advice, distrust_text};
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
@@ -44,9 +43,9 @@ const IS_IT_THE_HOST: &str = "see whether host and port of its address are those
 const IS_IT_THE_PORT: &str = "see whether scheme, host and port of its address are those of vp-relay: another server, or a proxy on \
                               the way, has answered";
 
-/// What to do about a certificate that is not believed.
-const OUTER_TLS_ANY: &str = "--outer-tls any takes every certificate: the relay still proves to be the one in its address, and \
-                             nobody on the way reads what peers say; --ca FILE trusts whoever signed it";
+/// What to do about one that does not want this TLS.
+const IS_IT_THE_NAME: &str = "see whether scheme, host and port of its address are those of vp-relay: another server, or something on \
+                              the way, may know no such host, or let nobody through to it";
 
 /// Another process with our key receives the same: what to say of that, and what to do about it.
 pub(super) fn shared(verb: Verb, app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
@@ -191,7 +190,8 @@ impl Failing<'_> {
             | Down::Unproven
             | Down::NotTaken(_)
             | Down::NotTls
-            | Down::Untrusted
+            | Down::TlsAlert(_)
+            | Down::Untrusted(_)
             | Down::Silent
             | Down::NotRelay
             | Down::Damaged
@@ -239,7 +239,8 @@ impl Failing<'_> {
             Down::NotRelay => IS_IT_THE_HOST,
             Down::NotTaken(_) => IS_IT_THE_PATH,
             Down::NotTls => IS_IT_THE_PORT,
-            Down::Untrusted => OUTER_TLS_ANY,
+            Down::TlsAlert(_) => IS_IT_THE_NAME,
+            Down::Untrusted(doubt) => return Some(distrust_advice(doubt)),
             Down::Said(CloseCode::Refused) => {
                 return Some(format!(
                     "ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"
@@ -258,7 +259,8 @@ fn down(why: Down) -> Cow<'static, str> {
             return format!("answered with HTTP status {status} instead of a link").into();
         }
         Down::NotTls => "answered with something else than TLS, or with none that this program speaks",
-        Down::Untrusted => "showed a certificate that is not trusted",
+        Down::TlsAlert(alert) => return alert_text(alert).into(),
+        Down::Untrusted(_) => "showed a certificate that is not trusted",
         Down::NotTaken(None) => "answered with something else than what carries a link",
         Down::Unreachable | Down::ProxyLogin => "could not be reached",
         Down::Unresolved => "could not be reached: its name was still being looked up",
@@ -279,22 +281,6 @@ fn down(why: Down) -> Cow<'static, str> {
         Down::Said(_) => "ended the connection",
     };
     text.into()
-}
-
-/// What is wrong with a certificate. What stands in it anybody may have written.
-fn distrust_text(distrust: &Distrust) -> String {
-    let Distrust { doubt, issuer, host } = distrust;
-    let by =
-        issuer.as_ref().map_or_else(|| "by nobody it names".to_owned(), |issuer| format!("by {}", printable(issuer)));
-    match (doubt, host) {
-        (Doubt::Expired, _) => format!("it has expired (signed {by})"),
-        (Doubt::NotYetValid, _) => format!("it is not valid yet, by this machine's clock (signed {by})"),
-        (Doubt::OtherHost, Some(host)) => format!("it is for other hosts, such as {} (signed {by})", printable(host)),
-        (Doubt::OtherHost, None) => format!("it is for other hosts (signed {by})"),
-        (Doubt::UnknownIssuer, _) => format!("it was signed {by}, which this machine does not trust"),
-        (Doubt::SelfSigned, _) => format!("it vouches for itself (signed {by})"),
-        (Doubt::Unusable, _) => format!("it cannot be used (signed {by})"),
-    }
 }
 
 /// Why the node could not do it.

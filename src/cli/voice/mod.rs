@@ -19,6 +19,7 @@ mod relay_trouble;
 mod show;
 mod state;
 mod task;
+mod tls;
 mod told;
 mod transfer;
 mod transfer_fault;

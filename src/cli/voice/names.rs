@@ -186,8 +186,15 @@ pub(crate) fn tls_text(fault: TlsFault) -> &'static str {
         TlsFault::NoCertificate => "no certificate in it (PEM, BEGIN CERTIFICATE)",
         TlsFault::BadCertificate => "a certificate in it is damaged, or of a kind that is not known",
         TlsFault::NoKey => "no private key in it (PEM, BEGIN PRIVATE KEY)",
-        TlsFault::BadKey => "the private key in it is damaged, encrypted, or of a kind that is not known",
+        TlsFault::BadKey => "the private key in it is damaged, or of a kind that is not known",
+        TlsFault::EncryptedKey => {
+            "the private key in it is locked with a password; a relay, which asks for none, needs one that is not: openssl pkey -in FILE"
+        }
         TlsFault::OtherKey => "the private key in it belongs to another certificate",
+        TlsFault::NotFirst => {
+            "the relay's own certificate is not the first in it, ahead of those that it needs to be believed"
+        }
+        TlsFault::LongChain => "the certificates in it are more than any client takes (60 KiB)",
         TlsFault::BadHost => "no certificate can be for this host",
         TlsFault::Library => "TLS cannot be had",
     }

@@ -99,7 +99,8 @@ impl RelayTrouble {
                 | Down::ProxyLogin
                 | Down::NotTls
                 | Down::NotRelay
-                | Down::Untrusted
+                | Down::TlsAlert(_)
+                | Down::Untrusted(_)
                 | Down::Said(CloseCode::Refused)
         );
         let is_final = matches!(why, Down::Impostor | Down::ProxyLogin | Down::Said(CloseCode::Refused));
