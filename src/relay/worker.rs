@@ -284,9 +284,10 @@ impl Forwarder {
         self.conns.switch.links.writable.spend(work);
     }
 
-    /// The carrier of the connection that is being read has done the work of a handshake of its own.
-    pub(crate) fn handle_carrier_handshake(&mut self) {
-        self.conns.reading.line.spend(Work::HANDSHAKE);
+    /// The carrier of the connection that is being read has done the work of a handshake of its own, with a signature that takes so
+    /// long.
+    pub(crate) fn handle_carrier_handshake(&mut self, signing: Duration) {
+        self.conns.reading.line.spend(Work::HANDSHAKE + Work::of_time(signing));
     }
 
     fn input(&mut self, now: Instant, conn: ConnId) -> Input<'_> {

@@ -1,6 +1,7 @@
 //! The relay's log: what is told of whom, and how often.
 
 use super::Trouble;
+use super::certificate_news::CertificateNews;
 use super::quota::{LeftOut, Quota};
 use super::refusals::Refusals;
 use super::status::Status;
@@ -40,6 +41,8 @@ pub enum LogLine<'a> {
     Conflict(&'a Path, &'a Conflict),
     /// The allow file names nobody.
     Nobody(&'a Path),
+    /// What there is to say of a certificate, or of its key, with the file.
+    Certificate(&'a Path, CertificateNews),
 }
 
 /// Who did something, as far as lines of the log are counted.

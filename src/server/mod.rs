@@ -16,12 +16,13 @@
 //! | `carriers`, `placing` | how such requests find their link |
 //! | `mail`, `shared` | what threads send each other, and what all of them see |
 //! | `life`, `handle`, `status` | how far the relay is, who ends it, what it says when it is asked |
-//! | `allow`, `certificate`, `reload` | who may attach, what is shown to whoever speaks TLS, and reading both again |
+//! | `allow`, `certificate`, `certificate_news`, `reload`, `renewal` | who may attach, what is shown to whoever speaks TLS, and reading both again |
 //! | `log`, `quota`, `refusals` | what is told of whom, and how much of it |
 
 mod allow;
 mod carriers;
 mod certificate;
+mod certificate_news;
 mod conn;
 mod handle;
 mod life;
@@ -32,6 +33,7 @@ mod placing;
 mod quota;
 mod refusals;
 mod reload;
+mod renewal;
 mod requests;
 mod shared;
 mod sockets;
@@ -40,6 +42,7 @@ mod worker;
 
 pub use allow::{Allow, AllowError};
 pub use certificate::{Certificate, CertificateError};
+pub use certificate_news::CertificateNews;
 pub use handle::Handle;
 pub use log::Doer;
 pub(crate) use log::Log;
@@ -189,7 +192,7 @@ impl Relay {
         let policy = allow
             .read(&options.log.write)
             .map_err(|error| RelayError::Allow(allow.path().map_or_else(PathBuf::new, Path::to_owned), error))?;
-        let certificate = Shown::new(options.certificate).map_err(RelayError::Certificate)?;
+        let certificate = Shown::new(options.certificate, &options.log.write).map_err(RelayError::Certificate)?;
         let mut listeners = options.listeners;
         let four: FourPorts = addresses_of(&listeners)?.into_iter().chain(options.listen.iter().copied()).collect();
         for address in options.listen {
@@ -252,6 +255,7 @@ impl Relay {
     /// # Errors
     /// A thread cannot be made, or the system's readiness facility fails.
     pub fn run(mut self) -> Result<RelayEnd, RelayError> {
+        reload::watch(&self.shared)?;
         let first = self.threads.remove(0);
         let mut threads = Vec::new();
         for (index, worker) in self.threads.into_iter().enumerate() {

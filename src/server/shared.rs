@@ -58,6 +58,7 @@ impl Shared {
 
     fn advance(&self, now: Instant, stage: Stage) {
         self.life.advance(now, stage);
+        self.certificate.renewal.end();
         self.wake_all();
     }
 

@@ -419,7 +419,7 @@ impl Worker {
             self.forwarder.handle_empty(id);
         }
         if conn.take_answered() {
-            self.forwarder.handle_carrier_handshake();
+            self.forwarder.handle_carrier_handshake(self.shared.certificate.signing());
         }
         if conn.is_sealed() {
             self.forwarder.handle_opened(wire);

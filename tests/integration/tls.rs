@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -35,10 +36,12 @@ impl Pair {
         change(&mut params);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
-        Pair {
+        let pair = Pair {
             certificate: world.write(&format!("{name}.pem"), &pem("CERTIFICATE", certificate.der())),
             key: world.write(&format!("{name}.key"), &pem("PRIVATE KEY", &key.serialize_der())),
-        }
+        };
+        set_mode(&pair.key, 0o600);
+        pair
     }
 
     fn new(world: &World, name: &str) -> Pair {
@@ -52,6 +55,10 @@ impl Pair {
     fn relay<'w>(&self, world: &'w World) -> Relay<'w> {
         Relay::start(world, &[&["--open"][..], &self.args()].concat())
     }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
 }
 
 fn text(path: &Path) -> &str {
@@ -150,18 +157,39 @@ fn a_certificate_that_is_not_believed_is_said_with_who_signed_it() {
     let (early, late) =
         (Pair::with(&world, "early", "127.0.0.1", early), Pair::with(&world, "late", "127.0.0.1", late));
     let good = Pair::new(&world, "good");
-    for (pair, ca, words) in [
-        (&of_others, &of_others, "it is for other hosts, such as other.example (signed by Authority others)"),
-        (&early, &early, "it is not valid yet, by this machine's clock (signed by Authority early)"),
-        (&late, &late, "it has expired (signed by Authority late)"),
-        (&good, &of_others, "it vouches for itself (signed by Authority good)"),
+    let take_any = "; --outer-tls any takes every certificate";
+    for (pair, ca, words, advice) in [
+        (
+            &of_others,
+            &of_others,
+            "it is for other hosts, such as other.example (signed by Authority others)",
+            "name the relay in its address as its certificate does",
+        ),
+        (
+            &early,
+            &early,
+            "it is not valid yet, by this machine's clock (signed by Authority early)",
+            "set this machine's clock if it is wrong",
+        ),
+        (
+            &late,
+            &late,
+            "it has expired, by this machine's clock (signed by Authority late)",
+            "set this machine's clock if it is wrong; else the relay's operator has to renew it",
+        ),
+        (
+            &good,
+            &of_others,
+            "it vouches for itself (signed by Authority good)",
+            "--ca FILE trusts it, with a copy of it in FILE",
+        ),
     ] {
         let relay = pair.relay(&world);
         let (tls, wss) = (by(&relay, "tls"), by(&relay, "wss"));
         for address in [tls, wss] {
             let done = refused(&world, &address, &["--ca", text(&ca.certificate)]);
             assert!(done.stderr.contains(words), "{words:?} is not said\n{done}");
-            assert!(done.stderr.contains("--outer-tls any"), "{done}");
+            assert!(done.stderr.contains(&format!("hint: {advice}")) && done.stderr.contains(take_any), "{done}");
         }
     }
     // What the system trusts is where everybody looks for it.
@@ -179,10 +207,8 @@ fn what_answers_otherwise_than_by_tls_is_said() {
     let world = World::new();
     for (answer, words) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "answered with something else than TLS"),
-        (
-            b"\x15\x03\x01\x00\x02\x02\x28",
-            "answered with something else than TLS, or with none that this program speaks",
-        ),
+        (b"\x15\x03\x01\x00\x02\x02\x28", "ended TLS with alert 40 (handshake failure)"),
+        (b"\x15\x03\x03\x00\x02\x02\x70", "ended TLS with alert 112 (unrecognized name)"),
         (b"", "closed the connection"),
     ] {
         let server = Target::serving(move |mut stream| {
@@ -203,6 +229,10 @@ fn options_that_cannot_be_are_refused_in_one_line() {
     let bad = world.write("bad.pem", &pem("CERTIFICATE", b"no certificate"));
     let broken = world.write("broken.key", &pem("PRIVATE KEY", b"no key"));
     let missing = world.path("missing.pem");
+    let locked = world.write("locked.key", &pem("ENCRYPTED PRIVATE KEY", b"whatever"));
+    let contents = |path: &Path| std::fs::read_to_string(path).expect("a file");
+    let order = world.write("order.pem", &format!("{}{}", contents(&other.certificate), contents(&one.certificate)));
+    let long = world.write("long.pem", &contents(&one.certificate).repeat(200));
     for (certificate, key, words) in [
         (&missing, &one.key, "missing.pem: No such file"),
         (&one.certificate, &missing, "missing.pem: No such file"),
@@ -210,7 +240,10 @@ fn options_that_cannot_be_are_refused_in_one_line() {
         (&bad, &one.key, "bad.pem: a certificate in it is damaged"),
         (&one.certificate, &none, "none.pem: no private key in it"),
         (&one.certificate, &broken, "broken.key: the private key in it is damaged"),
+        (&one.certificate, &locked, "locked.key: the private key in it is locked with a password"),
         (&one.certificate, &other.key, "other.key: the private key in it belongs to another certificate"),
+        (&order, &one.key, "order.pem: the relay's own certificate is not the first in it"),
+        (&long, &one.key, "long.pem: the certificates in it are more than any client takes"),
     ] {
         let relay = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--key"]).arg(world.key("relay"));
         let done = relay.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key).run();
@@ -223,6 +256,144 @@ fn options_that_cannot_be_are_refused_in_one_line() {
         let done = world.party("east", &relay).attach().args(["west:x", "--ca"]).arg(file).run();
         done.expect(exit::CONFIG).expect_error(words);
     }
+    let both = world.party("east", &relay).attach().args(["west:x", "--outer-tls", "any", "--ca"]);
+    both.arg(&one.certificate).run().expect(exit::USAGE).expect_error("--ca and --outer-tls any exclude each other");
+}
+
+#[test]
+fn a_certificate_as_openssl_makes_it_is_believed_by_whoever_has_a_copy() {
+    let world = World::new();
+    let pair = Pair { certificate: world.path("made.pem"), key: world.path("made.key") };
+    let make = Tool::new(need("openssl", "openssl"), &world.path("")).args(["req", "-x509", "-nodes", "-days", "30"]);
+    let make = make.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=made"]);
+    let make = make.args(["-addext", "subjectAltName=IP:127.0.0.1", "-out", "made.pem", "-keyout", "made.key"]);
+    make.run().expect(0);
+    let relay = pair.relay(&world);
+    let tls = by(&relay, "tls");
+    let tool = || world.party("east", &tls).attach().args(["west:x", "--timeout", "0s"]);
+    tool().arg("--ca").arg(&pair.certificate).run().expect(exit::PEER_ABSENT);
+    tool().env("SSL_CERT_FILE", &pair.certificate).run().expect(exit::PEER_ABSENT);
+    refused(&world, &tls, &["--ca", text(&Pair::new(&world, "other").certificate)]);
+}
+
+#[test]
+fn a_variable_that_names_no_certificates_is_named_and_relays_without_tls_are_used_all_the_same() {
+    let world = World::new();
+    let pair = Pair::new(&world, "pair");
+    let relay = pair.relay(&world);
+    let tls = by(&relay, "tls");
+    let tool = || world.party("east", &tls).attach().args(["west:x", "--timeout", "0s"]);
+    let empty = world.write("empty.pem", "");
+    let binary = world.write("binary.der", "\u{1}\u{2}");
+    let (missing, directory) = (world.path("missing.pem"), world.dir("none"));
+    for (name, path, words) in [
+        ("SSL_CERT_FILE", &missing, "missing.pem: No such file"),
+        ("SSL_CERT_FILE", &empty, "empty.pem: no certificate in it"),
+        ("SSL_CERT_FILE", &binary, "binary.der: no certificate in it"),
+        ("SSL_CERT_FILE", &directory, "none: Is a directory"),
+        ("SSL_CERT_DIR", &missing, "missing.pem: No such file"),
+        ("SSL_CERT_DIR", &directory, "none: no certificate in it"),
+    ] {
+        let done = tool().env(name, path).run().expect(exit::CONFIG).expect_error(words);
+        assert!(done.stderr.contains(&format!("error: {name}: ")), "{done}");
+        let done = tool().args(["--relay", &relay.address]).env(name, path).run().expect(exit::PEER_ABSENT);
+        assert!(done.stderr.contains(&format!("warning: relays by TLS are left out: {name}: ")), "{done}");
+    }
+    // One that is empty says nothing, and one of two is enough.
+    let done = tool().env("SSL_CERT_FILE", "").env("SSL_CERT_DIR", "").run();
+    assert!(!done.expect_one_of(&[exit::NO_RELAY, exit::CONFIG]).stderr.contains("SSL_CERT"));
+    let both = tool().env("SSL_CERT_FILE", &pair.certificate).env("SSL_CERT_DIR", &missing);
+    both.run().expect(exit::PEER_ABSENT);
+}
+
+/// A pipe that nobody writes to.
+fn pipe(world: &World, name: &str) -> PathBuf {
+    let path = world.path(name);
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    path
+}
+
+#[test]
+fn a_certificate_that_says_nothing_is_waited_for_for_a_while_and_said() {
+    let world = World::new();
+    let pair = Pair::new(&world, "pair");
+    let silent = pipe(&world, "silent");
+    let relay = |certificate: &Path, key: &Path| {
+        let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--key"]).arg(world.key("relay"));
+        tool.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key)
+    };
+    let client = || world.party("east", &format!("tls://{}@127.0.0.1:1", world.id("relay"))).attach().arg("west:x");
+    let tools = [
+        relay(&silent, &pair.key),
+        relay(&pair.certificate, &silent),
+        client().arg("--ca").arg(&silent),
+        client().env("SSL_CERT_FILE", &silent),
+    ];
+    for running in tools.map(Tool::spawn) {
+        running.wait().expect(exit::CONFIG).expect_error("silent: no file, and nothing has come out of it");
+    }
+}
+
+#[test]
+fn who_is_gone_from_the_list_is_out_whatever_becomes_of_the_certificate() {
+    let world = World::new();
+    let pair = Pair::new(&world, "pair");
+    world.write("allow", &format!("west {}\n", world.id("west")));
+    let relay = Relay::start(&world, &[&["--allow", "allow"][..], &pair.args()].concat());
+    let west = world.party("west", &relay.address);
+    let listen = west.waiting(west.attach().args(["--listen", "x", "--keep", "--exec", "cat"]));
+    std::fs::remove_file(&pair.certificate).expect("it is there");
+    pipe(&world, "pair.pem");
+    relay.process().signal(Signal::HUP);
+    // It waits for the certificate, now or soon; and is asked again.
+    world.write("allow", &format!("east {}\n", world.id("east")));
+    relay.process().signal(Signal::HUP);
+    let done = listen.wait().expect(exit::CONFIG);
+    assert!(done.stderr.contains("does not admit"), "{done}");
+    relay.process().wait_error_line_like("the certificate is told of", |line| {
+        line.contains("the old certificate stays in force: ") && line.contains("pair.pem: no file, and nothing")
+    });
+}
+
+#[test]
+fn an_operator_is_told_of_a_certificate_that_ends_and_of_a_key_that_others_read() {
+    let world = World::new();
+    let late = Pair::with(&world, "late", "127.0.0.1", |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
+    set_mode(&late.key, 0o644);
+    let relay = late.relay(&world);
+    let told =
+        ["late.pem: this certificate has expired, by this machine's clock: it counted until 2001-01-01T00:00:00Z"];
+    let told = told.into_iter().chain(["late.key: others may read or write this private key (mode 0644)"]);
+    let wait = |words: &str| relay.process().wait_error_line_like(words, |line| line.contains(words));
+    told.for_each(|words| drop(wait(words)));
+    wait("hint: chmod g-w,o-rwx ");
+    let next = Pair::with(&world, "next", "127.0.0.1", |params| params.not_before = rcgen::date_time_ymd(2100, 1, 1));
+    std::fs::copy(&next.key, &late.key).expect("a copy");
+    std::fs::copy(&next.certificate, &late.certificate).expect("a copy");
+    relay.process().signal(Signal::HUP);
+    wait(
+        "late.pem: this certificate is not valid yet, by this machine's clock: it counts from 2100-01-01T00:00:00Z on",
+    );
+}
+
+#[test]
+fn a_certificate_that_was_renewed_is_shown_without_a_signal() {
+    let world = World::new();
+    let (pair, next) = (Pair::new(&world, "pair"), Pair::new(&world, "next"));
+    let relay = Relay::start(&world, &[&["--open", "-v"][..], &pair.args()].concat());
+    let shown = |times| {
+        let text = relay.process().error_text();
+        text.matches("pair.pem: this certificate is shown now; it counts until ").count() == times
+    };
+    eventually("the first is told of", || shown(1));
+    // As certbot does: others under the same names.
+    for (from, to) in [(&next.certificate, &pair.certificate), (&next.key, &pair.key)] {
+        std::fs::rename(from, to).expect("in one directory");
+    }
+    eventually("the next is told of", || shown(2));
+    let tool = world.party("east", &by(&relay, "tls")).attach().args(["west:x", "--timeout", "0s"]);
+    tool.arg("--ca").arg(&pair.certificate).run().expect(exit::PEER_ABSENT);
 }
 
 #[test]

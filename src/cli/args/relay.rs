@@ -25,6 +25,12 @@ const MANUAL: Manual = Manual {
             does: "serve them through a web server on this machine, at one path",
             line: "vp-relay --listen 127.0.0.1:4433 --allow /etc/vp/allow --path /vp --trusted-proxy 127.0.0.1",
         },
+        Example {
+            does: "serve them on port 443, also by TLS with a certificate that certbot has got and renews",
+            line: "vp-relay --listen [::]:443 --allow /etc/vp/allow \
+                   --tls-cert /etc/letsencrypt/live/relay.example.com/fullchain.pem \
+                   --tls-key /etc/letsencrypt/live/relay.example.com/privkey.pem",
+        },
         Example { does: "try things out on this machine", line: "vp-relay --listen 127.0.0.1:0 --open" },
     ],
     variables: &[
@@ -136,14 +142,16 @@ pub struct Place {
 /// What a relay shows to whoever speaks TLS.
 #[derive(Args, Clone, Debug)]
 pub struct ShownTls {
-    /// Show the certificate in FILE to whoever speaks TLS; read again on SIGHUP
+    /// Show the certificate in FILE to whoever speaks TLS; read again on SIGHUP, and when it has changed
     ///
-    /// In PEM, with those behind it that it needs to be believed. Every listener takes TLS, for tls:// and wss://, beside the rest.
+    /// In PEM, the relay's own first, with those behind it that it needs to be believed. Every listener takes TLS, for tls:// and wss://, beside the rest.
     /// Without this option the relay shows a certificate of its own making, which clients take with --outer-tls any.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
-    /// The private key of that certificate, in PEM; read again on SIGHUP
+    /// The private key of that certificate, in PEM; read again with it
+    ///
+    /// One of ECDSA is best: RSA makes each connection by TLS cost many times as much. It is not locked with a password.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 }

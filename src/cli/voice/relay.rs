@@ -12,13 +12,14 @@ use crate::cli::voice::{listen_fault, often};
 use crate::names::Conflict;
 use crate::relay::{CloseReason, Closed, Cut, EndReason, Fact, Newcomer, Notice};
 use crate::server::{
-    self, AllowError, CertificateError, Doer, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble,
+    self, AllowError, CertificateError, CertificateNews, Doer, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN,
+    RelayError, Trouble,
 };
 use crate::wire::{CloseCode, Name};
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix, and none of them waits for
 /// whoever reads standard error.
@@ -80,6 +81,13 @@ pub(crate) fn log(output: Output) -> Log {
             let path = printable(path);
             let text = format!("{path}: lines {first_line} and {line} say different things of {name}: neither counts");
             report.say(Level::Warning, &text);
+        }
+        LogLine::Certificate(path, news) => {
+            let level = if let CertificateNews::Read { .. } = news { Level::Info } else { Level::Warning };
+            report.say(level, &format!("{}: {}", printable(path), news_text(news)));
+            if let CertificateNews::ExposedKey { .. } = news {
+                report.advise(&format!("chmod g-w,o-rwx {}", printable(path)));
+            }
         }
     })
 }
@@ -150,6 +158,9 @@ impl Display for CertificateError {
             Self::TooLong { path, most_bytes } => {
                 write!(f, "{}: too large: it may have at most {} KiB", printable(path), most_bytes >> 10)
             }
+            Self::Silent { path, after } => {
+                write!(f, "{}: no file, and nothing has come out of it for {} s", printable(path), after.as_secs())
+            }
             Self::Unusable(path, fault) => write!(f, "{}: {}", printable(path), tls_text(*fault)),
             Self::Unmade => f.write_str("no certificate could be made"),
         }
@@ -160,9 +171,41 @@ impl Error for CertificateError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Read(_, error) => Some(error),
-            Self::TooLong { .. } | Self::Unusable(..) | Self::Unmade => None,
+            Self::TooLong { .. } | Self::Silent { .. } | Self::Unusable(..) | Self::Unmade => None,
         }
     }
+}
+
+/// What there is to say of a certificate or its key.
+fn news_text(news: CertificateNews) -> String {
+    match news {
+        CertificateNews::Read { until } => format!("this certificate is shown now; it counts until {}", date(until)),
+        CertificateNews::Expired { until } => {
+            format!("this certificate has expired, by this machine's clock: it counted until {}", date(until))
+        }
+        CertificateNews::NotYetValid { from } => {
+            format!("this certificate is not valid yet, by this machine's clock: it counts from {} on", date(from))
+        }
+        CertificateNews::EndsSoon { until } => {
+            format!("this certificate expires soon: it counts until {}", date(until))
+        }
+        CertificateNews::ExposedKey { mode } => {
+            format!("others may read or write this private key (mode {mode:04o})")
+        }
+        CertificateNews::LongKey { bits, signing } => {
+            let millis = signing.as_secs_f64() * 1000.0;
+            format!(
+                "each connection by TLS costs {millis:.1} ms for this RSA key of {bits} bits; one of ECDSA costs far less"
+            )
+        }
+    }
+}
+
+/// A time in seconds since the beginning of 1970, for people and for programs.
+fn date(seconds: u64) -> String {
+    /// The last one that is written with four digits of a year.
+    const LAST: u64 = 253_402_300_799;
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds.min(LAST))).to_string()
 }
 
 /// What happened to a connection, behind its number.

@@ -8,6 +8,7 @@ use crate::link::Frame;
 use crate::relay::to_end::ToEnd;
 use crate::wire::Control;
 use std::ops::Add;
+use std::time::Duration;
 
 /// Processor time, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +52,11 @@ impl Work {
     /// So many microseconds.
     pub(crate) const fn micros(micros: u64) -> Work {
         Work(micros * 1000)
+    }
+
+    /// What takes this time.
+    pub(crate) fn of_time(time: Duration) -> Work {
+        Work(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// Nanoseconds.
