@@ -19,8 +19,8 @@ complete -c vp-relay -l path -d 'Take links by WebSocket and by requests only wh
 complete -c vp-relay -l trusted-proxy -d 'Believe who connects from here where its clients are; may be repeated' -x
 complete -c vp-relay -s k -l key -d 'Be the relay with this key' -r -F
 complete -c vp-relay -s a -l allow -d 'Serve the peers in FILE and no others; read again on SIGHUP' -r -F
-complete -c vp-relay -l tls-cert -d 'Show the certificate in FILE to whoever speaks TLS; read again on SIGHUP' -r -F
-complete -c vp-relay -l tls-key -d 'The private key of that certificate, in PEM; read again on SIGHUP' -r -F
+complete -c vp-relay -l tls-cert -d 'Show the certificate in FILE to whoever speaks TLS; read again on SIGHUP, and when it has changed' -r -F
+complete -c vp-relay -l tls-key -d 'The private key of that certificate, in PEM; read again with it' -r -F
 complete -c vp-relay -l max-links -d 'Links at a time' -x
 complete -c vp-relay -l max-links-per-peer -d 'Links of one peer at a time, where its line in the allow file says nothing else' -x
 complete -c vp-relay -l max-circuits-per-peer -d 'Circuits of one peer at a time, where its line in the allow file says nothing else' -x
