@@ -108,11 +108,13 @@ enum Await {
 
 /// An established link: one end's sealer, opener and place in the incoming frame.
 ///
-/// Its keys rest after each control message and heartbeat: an idle link says nothing else, and the schedules would be a
-/// third of what it costs. A link that carries bytes keeps them.
+/// Its keys may [rest](Link::rest) where a control message or a heartbeat was the last word: an idle link says nothing else,
+/// and the schedules would be a third of what it costs.
 pub struct Link {
     sealer: Sealer,
     opener: Opener,
+    /// Whether a control message or a heartbeat was sealed last, and opened last.
+    last_was_word: (bool, bool),
     awaiting: Await,
     features: Features,
 }
@@ -120,7 +122,7 @@ pub struct Link {
 impl Link {
     /// A link over the two halves of a finished handshake, in which both ends named these features.
     pub fn new(sealer: Sealer, opener: Opener, features: Features) -> Link {
-        Link { sealer, opener, awaiting: Await::Header, features }
+        Link { sealer, opener, last_was_word: (true, true), awaiting: Await::Header, features }
     }
 
     /// What both ends can do.
@@ -180,7 +182,6 @@ impl Link {
                 let Some(sealed) = input.get(..length) else { return Ok((0, Frame::Nothing)) };
                 let mut opened = vec![0; length];
                 let plain = self.opener.open(sealed, &mut opened)?;
-                self.opener.rest();
                 self.awaiting = Await::Header;
                 let frame = match Control::decode(&opened[..plain]).map_err(LinkError::Control)? {
                     // Of a later version: whoever sends it can do without an answer.
@@ -194,9 +195,7 @@ impl Link {
 
     fn begin(&mut self, header: Header) -> Frame {
         let Header { kind, circuit, length, credit } = header;
-        if let Kind::Ping | Kind::Pong = kind {
-            self.opener.rest();
-        }
+        self.last_was_word.1 = is_word(kind);
         let length = usize::try_from(length).expect("checked against its cap");
         match kind {
             Kind::Data => {
@@ -216,12 +215,22 @@ impl Link {
         }
     }
 
+    /// Gives back what sealing and opening need, in the directions in which no bytes flow. To be called where there is
+    /// nothing more to read or to write at once: the next message computes it again, in half a microsecond.
+    pub fn rest(&mut self) {
+        let (sealed, opened) = self.last_was_word;
+        if sealed {
+            self.sealer.rest();
+        }
+        if opened {
+            self.opener.rest();
+        }
+    }
+
     /// Seals a header into the 32 bytes at `place`. The frame's body must follow before any other frame.
     pub fn seal_header(&mut self, header: Header, place: &mut [u8]) -> Result<(), LinkError> {
         self.sealer.seal(&header.encode(), place)?;
-        if let Kind::Ping | Kind::Pong = header.kind {
-            self.sealer.rest();
-        }
+        self.last_was_word.0 = is_word(header.kind);
         Ok(())
     }
 
@@ -251,7 +260,6 @@ impl Link {
         let length = u32::try_from(plain.len() + TAG_BYTES).expect("capped by the encoder");
         self.append_header(Header { kind: Kind::Control, circuit: 0, length, credit: 0 }, out)?;
         self.sealer.seal_into(&plain, out)?;
-        self.sealer.rest();
         Ok(())
     }
 
@@ -260,6 +268,10 @@ impl Link {
         out.resize(at + SEALED_HEADER_BYTES, 0);
         self.seal_header(header, &mut out[at..])
     }
+}
+
+fn is_word(kind: Kind) -> bool {
+    matches!(kind, Kind::Control | Kind::Ping | Kind::Pong)
 }
 
 /// The credit `granted` on top of `base`, as a distance: absolute counts wrap at 2^32, windows are far smaller.
@@ -296,19 +308,29 @@ mod tests {
         frames
     }
 
-    #[test]
-    fn keys_rest_where_nothing_but_words_and_heartbeats_is_said_and_not_while_bytes_flow() {
-        let [mut ours, mut theirs] = ends();
-        let mut words = Vec::new();
-        ours.control(&Control::Welcome { circuits: 4 }, &mut words).expect("fits");
-        ours.ping(7, &mut words).expect("fits");
-        ours.pong(8, &mut words).expect("fits");
-        assert_eq!(heard(&mut theirs, &words), 3);
-        assert!(ours.sealer.is_resting() && theirs.opener.is_resting());
+    fn are_resting(ends: &[Link; 2]) -> bool {
+        ends[0].sealer.is_resting() && ends[1].opener.is_resting()
+    }
 
+    #[test]
+    fn keys_rest_when_told_where_nothing_but_words_and_heartbeats_is_said() {
+        let mut ends = ends();
+        for say in [
+            |link: &mut Link, out: &mut Vec<u8>| link.control(&Control::Welcome { circuits: 4 }, out),
+            |link: &mut Link, out: &mut Vec<u8>| link.ping(7, out),
+            |link: &mut Link, out: &mut Vec<u8>| link.pong(8, out),
+        ] {
+            let mut words = Vec::new();
+            say(&mut ends[0], &mut words).expect("fits");
+            assert_eq!(heard(&mut ends[1], &words), 1);
+            assert!(!are_resting(&ends), "there may be more to say");
+            ends.iter_mut().for_each(Link::rest);
+            assert!(are_resting(&ends));
+        }
         let mut bytes = Vec::new();
-        ours.bare(Kind::Credit, 1, 5, &mut bytes).expect("fits");
-        assert_eq!(heard(&mut theirs, &bytes), 1);
-        assert!(!ours.sealer.is_resting() && !theirs.opener.is_resting());
+        ends[0].bare(Kind::Credit, 1, 5, &mut bytes).expect("fits");
+        assert_eq!(heard(&mut ends[1], &bytes), 1);
+        ends.iter_mut().for_each(Link::rest);
+        assert!(!ends[0].sealer.is_resting() && !ends[1].opener.is_resting());
     }
 }

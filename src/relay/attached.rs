@@ -129,6 +129,11 @@ impl Attachment {
         self.channel.read(input)
     }
 
+    /// All that was to be read at once was read.
+    pub(super) fn rest(&mut self) {
+        self.channel.rest();
+    }
+
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
     pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
         let mut with = if self.pace.is_bounded() { self.circuits.peer_of(input.circuit) } else { None };
@@ -398,6 +403,9 @@ impl Attachment {
         }
         self.outgoing.handle_written(now, count, freed);
         let pending = self.has_output();
+        if !pending {
+            self.channel.rest();
+        }
         self.heartbeat.handle_written(now, count > 0, pending);
     }
 

@@ -53,6 +53,11 @@ impl Channel {
         Ok((here, frame))
     }
 
+    /// There is nothing more to read or to write at once.
+    pub(super) fn rest(&mut self) {
+        self.link.rest();
+    }
+
     /// Seals a header, the next on the link.
     pub(super) fn header(&mut self, header: Header) -> Result<[u8; SEALED_HEADER_BYTES], LinkError> {
         let mut sealed = [0; SEALED_HEADER_BYTES];

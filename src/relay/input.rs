@@ -59,6 +59,7 @@ impl Input<'_> {
         if let Some(attachment) = switch.links.on_mut(conn) {
             let id = attachment.id;
             sum.work = sum.work + attachment.intake.take_unpaid();
+            attachment.rest();
             if let Flow::Hold | Flow::Move(..) = flow {
                 attachment.hold(last.into_iter().chain(input).map(Cursor::into_piece));
             }
