@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lines that wait, at most: a burst that a reader takes in no time.
 const LINES_MAX: usize = 4096;
 /// And bytes.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long the end waits for a reader.
+/// How long the end waits for a reader who takes nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// And for one who does, in all.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(30);
 
 /// See the module. Each write is a line.
 pub(super) struct Backlog {
@@ -31,6 +33,8 @@ struct Waiting {
     lines: VecDeque<(Vec<u8>, u64)>,
     bytes: usize,
     left_out: u64,
+    /// Lines that were taken.
+    taken: u64,
     /// Since the last line was taken somebody has waited for that in vain.
     is_stuck: bool,
     /// No more of them come.
@@ -47,6 +51,7 @@ impl Waiting {
     fn take(&mut self) -> Option<(Vec<u8>, u64)> {
         let (line, left_out) = self.lines.pop_front()?;
         self.bytes -= line.len();
+        self.taken += 1;
         self.is_stuck = false;
         Some((line, left_out))
     }
@@ -131,7 +136,15 @@ impl Drop for Backlog {
         let mut waiting = self.lines.lock();
         waiting.is_over = true;
         self.lines.changed.notify_all();
-        drop(self.lines.wait_while(waiting, PATIENCE, |waiting| !waiting.is_written));
+        let give_up = Instant::now() + PATIENCE_IN_ALL;
+        while !waiting.is_written && Instant::now() < give_up {
+            let taken = waiting.taken;
+            let is_read = |waiting: &Waiting| waiting.is_written || waiting.taken > taken;
+            waiting = self.lines.wait_while(waiting, PATIENCE, |waiting| !is_read(waiting));
+            if !is_read(&waiting) {
+                break;
+            }
+        }
     }
 }
 
@@ -139,7 +152,6 @@ impl Drop for Backlog {
 mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, sync_channel};
-    use std::time::Instant;
 
     /// A backlog whose lines are written one for each of those that are sent, or all once nobody sends any; and what was.
     fn backlog(patience: Duration, may_go: Receiver<()>) -> (Backlog, Receiver<(String, u64)>) {
@@ -169,6 +181,24 @@ mod tests {
         assert!(lines.iter().enumerate().all(|(at, (line, left_out))| *line == format!("{at}\n") && *left_out == 0));
         assert!(last.0.is_empty() && (9..=10).contains(&last.1), "{last:?}");
         assert_eq!(u64::try_from(lines.len()).unwrap() + last.1, u64::try_from(all).unwrap());
+    }
+
+    #[test]
+    fn the_end_waits_for_a_reader_as_long_as_he_reads() {
+        const LINES: usize = 6;
+        let (go, may_go) = sync_channel(0);
+        let (mut backlog, shown) = backlog(Duration::ZERO, may_go);
+        say(&mut backlog, 0..LINES);
+        // Each line takes less than the end's patience, all of them more.
+        let reader = thread::spawn(move || {
+            for _ in 0..LINES {
+                thread::sleep(PATIENCE / 4);
+                go.send(()).unwrap();
+            }
+        });
+        drop(backlog);
+        assert_eq!(shown.iter().count(), LINES);
+        reader.join().unwrap();
     }
 
     #[test]

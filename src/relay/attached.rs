@@ -21,7 +21,7 @@ use super::router::why_circuit_closed::CloseReason;
 use super::timers::Armed;
 use super::{ConnId, EndId, LinkId};
 use crate::identity::PeerId;
-use crate::link::{Frame, Heartbeat, LinkError, Side};
+use crate::link::{Heartbeat, LinkError, Side};
 use crate::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Control, Header, Kind};
 use std::time::Instant;
@@ -39,7 +39,7 @@ pub(super) struct Attachment {
     pub peer: PeerId,
     /// Where it comes from, if that is counted.
     pub source: Option<Source>,
-    channel: Channel,
+    pub channel: Channel,
     /// When it is dead.
     pub heartbeat: Heartbeat,
     /// Its circuits.
@@ -123,16 +123,6 @@ impl Attachment {
     }
 
     // Input.
-
-    /// Takes one frame off the front of `input`, or keeps the start of one; returns how much it used.
-    pub(super) fn read(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
-        self.channel.read(input)
-    }
-
-    /// All that was to be read at once was read.
-    pub(super) fn rest(&mut self) {
-        self.channel.rest();
-    }
 
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
     pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {

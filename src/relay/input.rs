@@ -59,7 +59,7 @@ impl Input<'_> {
         if let Some(attachment) = switch.links.on_mut(conn) {
             let id = attachment.id;
             sum.work = sum.work + attachment.intake.take_unpaid();
-            attachment.rest();
+            attachment.channel.rest();
             if let Flow::Hold | Flow::Move(..) = flow {
                 attachment.hold(last.into_iter().chain(input).map(Cursor::into_piece));
             }
@@ -97,7 +97,7 @@ impl Input<'_> {
                 return Flow::Hold;
             }
             let start = cursor.at;
-            let frame = match attachment.read(cursor.rest()) {
+            let frame = match attachment.channel.read(cursor.rest()) {
                 Ok((used, frame)) => {
                     cursor.at += used;
                     frame
