@@ -9,6 +9,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import carriers
 import files
 import idle
 import paths
@@ -24,6 +25,7 @@ ALL = {
     "disk": files.disk,
     "tree": files.tree,
     "idle": idle.idle,
+    "carriers": carriers.carriers,
     "rtt": paths.rtt,
     "path": paths.path,
     "restart": paths.restart,
