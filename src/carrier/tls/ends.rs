@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SignatureAlgorithm};
+use rustls::{CipherSuite, ClientConfig, Error, RootCertStore, ServerConfig, SignatureAlgorithm};
 use std::sync::Arc;
 
 /// What is spoken inside, as far as the other side is to know: what a web server speaks.
@@ -61,6 +61,21 @@ impl std::fmt::Debug for TlsServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TlsServer").finish_non_exhaustive()
     }
+}
+
+/// The library's ciphers, and AES with the shorter key first of those, as browsers ask for it: a relay takes what a client has first.
+/// What it seals is sealed already, and it has ten rounds for fourteen.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| {
+        !matches!(
+            suite.suite(),
+            CipherSuite::TLS13_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+        )
+    });
+    Arc::new(provider)
 }
 
 /// The certificates in this text, at least one.
@@ -130,7 +145,7 @@ impl TlsServer {
         key: PrivateKeyDer<'static>,
         clock: Arc<dyn TimeProvider>,
     ) -> Result<TlsServer, TlsFault> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = provider();
         // Of the two that may be at fault the key is looked at first.
         let signer = provider.key_provider.load_private_key(key.clone_key()).map_err(|_| TlsFault::BadKey)?;
         let bytes: usize = chain.iter().map(|one| one.len() + ENTRY_BYTES).sum();
@@ -153,6 +168,8 @@ impl TlsServer {
         // A link lives for long: what would make the next one quicker is not worth what it would have to keep.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        // What follows the handshake is opened and sealed here (`records`).
+        config.enable_secret_extraction = true;
         Ok(TlsServer(Arc::new(Shows { config: Arc::new(config), key: signer, validity })))
     }
 
@@ -218,7 +235,7 @@ impl TlsClient {
         list: Vec<CertificateDer<'static>>,
         clock: Arc<dyn TimeProvider>,
     ) -> Result<TlsClient, TlsFault> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = provider();
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         let verifier = verifier.build().map_err(|_| TlsFault::NoCertificate)?;
         Ok(TlsClient { provider, clock, verifier: Arc::new(Listed::new(verifier, list)) })
@@ -226,9 +243,16 @@ impl TlsClient {
 
     /// Anybody: the link inside proves who is there.
     pub(crate) fn trusting_anybody(clock: Arc<dyn TimeProvider>) -> TlsClient {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = provider();
         let verifier = anybody(&provider);
         TlsClient { provider, clock, verifier }
+    }
+
+    /// The same, of this suite alone.
+    #[cfg(test)]
+    pub(super) fn speaking(mut self, suite: rustls::SupportedCipherSuite) -> TlsClient {
+        self.provider = Arc::new(CryptoProvider { cipher_suites: vec![suite], ..(*self.provider).clone() });
+        self
     }
 
     /// What one connection to `host` needs.
@@ -244,6 +268,7 @@ impl TlsClient {
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
+        config.enable_secret_extraction = true;
         Ok((Arc::new(config), name, shown))
     }
 }

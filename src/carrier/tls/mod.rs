@@ -1,15 +1,19 @@
 //! TLS (RFC 8446, RFC 5246), both roles: records below whatever is inside.
 //!
-//! What comes in is opened where it lies, and put at the front: only a record that is not whole is kept, until the next read. What
-//! goes out is sealed into a copy of a bounded piece, which is let go of when it is gone: bytes of the link count as taken when the
-//! last wire byte of their record is with the kernel.
+//! The library shakes hands. Behind that records are opened and sealed one at a time, with the keys that were agreed on (`records`,
+//! `seal`): what comes in is opened where it lies, and moved to the front, and only a record that is not whole is kept, until the next
+//! read. What goes out is sealed into room for a bounded piece: bytes of the link count as taken when the last wire byte of their
+//! record is with the kernel.
 //!
 //! The other side's name means nothing here: a link proves by itself who is there. A client looks at the certificate all the same,
 //! unless it was told not to, for whoever else opens TLS on the way sees who talks to whom.
 
 mod certificate;
 mod ends;
+mod keys;
 mod outward;
+mod records;
+mod seal;
 mod side;
 mod x509;
 
@@ -22,14 +26,12 @@ use super::end::{End, TlsEnd};
 use super::inside::Inside;
 use certificate::Shown;
 use outward::Outward;
+use records::{CONTENT_MAX, Over, RECORD_MAX, Records};
 use rustls::Error;
-use side::{HANDSHAKE_MAX, Next, Say, Side};
+use seal::Pieces;
+use side::{HANDSHAKE_MAX, Next, Side};
 use std::io::IoSlice;
 
-/// Content of a record, bytes, at most (RFC 8446, 5.1).
-const CONTENT_MAX: usize = 16 * 1024;
-/// The longest record, with its head (RFC 5246, 6.2.3).
-const RECORD_MAX: usize = 5 + CONTENT_MAX + 2048;
 /// Most that is kept of what came: of a message of a handshake, which a server's certificate makes long, and then of a record.
 pub(super) const HELD_MAX: usize = HANDSHAKE_MAX;
 /// Content that is sealed at a time, bytes: a few records, that stay in the cache of one core.
@@ -41,11 +43,10 @@ const _: () = assert!(RECORD_MAX <= HELD_MAX);
 
 /// See the module.
 pub(super) struct Tls {
-    side: Side,
+    state: State,
     /// What came of something that is not whole.
     held: Vec<u8>,
     outward: Outward,
-    is_open: bool,
     /// It has answered a hello, which nobody has asked for yet.
     has_answered: bool,
     end: Option<End>,
@@ -53,10 +54,18 @@ pub(super) struct Tls {
     shown: Option<Shown>,
 }
 
+enum State {
+    /// It shakes hands.
+    Shaking(Side),
+    Open(Box<Records>),
+    /// Its handshake came to nothing.
+    Over,
+}
+
 impl std::fmt::Debug for Tls {
     /// Without what is secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("is_open", &self.is_open).field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("Tls").field("is_open", &self.is_open()).field("end", &self.end).finish_non_exhaustive()
     }
 }
 
@@ -77,10 +86,9 @@ impl Tls {
 
     fn new(side: Side, shown: Option<Shown>) -> Tls {
         Tls {
-            side,
+            state: State::Shaking(side),
             held: Vec::new(),
             outward: Outward::default(),
-            is_open: false,
             has_answered: false,
             end: None,
             shown,
@@ -94,7 +102,7 @@ impl Tls {
 
     /// Whether what is inside may come and go.
     pub(super) fn is_open(&self) -> bool {
-        self.is_open
+        matches!(self.state, State::Open(_))
     }
 
     /// How it ended, if it has.
@@ -116,87 +124,114 @@ impl Tls {
     pub(super) fn handle_wire(&mut self, wire: &mut [u8]) -> usize {
         // An idle connection keeps no memory for input.
         self.held = Vec::new();
-        let (was_open, was_silent) = (self.is_open, self.outward.is_empty());
-        let (mut read, mut plain) = (0, Vec::new());
+        let (read, kept) = self.shake(wire);
+        self.open(wire, (read, kept))
+    }
+
+    /// Goes on with the handshake, if it is not done: how many bytes were used, and how many of those inside are at the front.
+    fn shake(&mut self, wire: &mut [u8]) -> (usize, usize) {
+        let (mut read, mut plain, mut words) = (0, Vec::new(), Vec::new());
+        let State::Shaking(side) = &mut self.state else { return (0, 0) };
+        let is_client = side.is_client();
         while self.end.is_none() {
-            let step = self.side.take(&mut wire[read..], &mut plain, self.outward.room());
+            let step = side.take(&mut wire[read..], &mut plain, &mut words);
             read += step.discard;
             match step.next {
+                Next::Again | Next::Blocked if side.is_done() => break,
                 Next::Again => {}
-                Next::Open => {
-                    self.is_open = true;
-                    self.hold(&wire[read..]);
-                    break;
-                }
                 Next::Blocked => {
-                    self.hold(&wire[read..]);
+                    match wire.len() - read > side.held_max() {
+                        true => self.end = Some(End::Tls(TlsEnd::Broken)),
+                        false => self.held = wire[read..].to_vec(),
+                    }
                     break;
                 }
                 Next::Closed => self.end = Some(End::Closed),
-                Next::Failed(error) => self.fail(&error, &mut wire[read..]),
+                Next::Failed(error) => {
+                    self.end = Some(End::Tls(end_of(&error, is_client)));
+                    side.last_words(&mut wire[read..], &mut words);
+                }
             }
         }
+        let is_done = self.end.is_none() && side.is_done();
         // What a server says before it is open is its answer to a hello, for which it has agreed on keys and signed.
-        self.has_answered |= !was_open && !self.side.is_client() && was_silent && !self.outward.is_empty();
+        self.has_answered |= !is_client && self.outward.is_empty() && !words.is_empty() && !is_done;
+        self.outward.say(&words);
+        if is_done {
+            self.begin();
+        }
         // What is inside is less than what it came in.
-        let count = plain.len().min(wire.len());
+        let count = plain.len().min(read);
         wire[..count].copy_from_slice(&plain[..count]);
-        count
+        (read, count)
     }
 
-    fn hold(&mut self, rest: &[u8]) {
-        let most = if self.is_open { RECORD_MAX } else { self.side.handshake_max() };
-        match rest.len() > most {
-            true => self.end = Some(End::Tls(TlsEnd::Broken)),
-            false => self.held = rest.to_vec(),
+    /// The handshake is done.
+    fn begin(&mut self) {
+        let State::Shaking(side) = std::mem::replace(&mut self.state, State::Over) else { return };
+        match side.into_keys().and_then(Records::new) {
+            Ok(records) => self.state = State::Open(Box::new(records)),
+            Err(_) => self.end = Some(End::Tls(TlsEnd::Broken)),
         }
     }
 
-    fn fail(&mut self, error: &Error, rest: &mut [u8]) {
-        self.end = Some(End::Tls(match error {
-            Error::InvalidMessage(_) if !self.is_open && self.side.is_client() => TlsEnd::NotTls,
-            Error::AlertReceived(alert) => TlsEnd::Told((*alert).into()),
-            Error::PeerIncompatible(_) => TlsEnd::Incompatible,
-            Error::InvalidCertificate(_) | Error::NoCertificatesPresented => TlsEnd::Untrusted,
-            _ => TlsEnd::Broken,
-        }));
-        self.side.last_words(rest, self.outward.room());
+    /// Opens what is whole of the records behind `read`, and moves what is inside to `kept`: how much is in front then.
+    fn open(&mut self, wire: &mut [u8], (mut read, mut kept): (usize, usize)) -> usize {
+        let State::Open(records) = &mut self.state else { return kept };
+        while self.end.is_none() {
+            match records.open(&mut wire[read..], &mut self.outward) {
+                Ok(Some(opened)) => {
+                    let (begin, length) = (read + opened.content.start, opened.content.len());
+                    wire.copy_within(begin..begin + length, kept);
+                    (read, kept) = (read + opened.used, kept + length);
+                    self.end = opened.end.map(|over| match over {
+                        Over::Closed => End::Closed,
+                        Over::Told(alert) => End::Tls(TlsEnd::Told(alert.into())),
+                    });
+                }
+                Ok(None) => {
+                    self.held = wire[read..].to_vec();
+                    break;
+                }
+                Err(alert) => {
+                    records.complain(alert, &mut self.outward);
+                    self.end = Some(End::Tls(TlsEnd::Broken));
+                }
+            }
+        }
+        kept
     }
 
     /// What is to be written next, where the link shows this to what is inside; how many of `wire` are in use.
     pub(super) fn wrap<'a>(&'a mut self, inside: &mut Inside, link: &[IoSlice<'_>], wire: &mut [IoSlice<'a>]) -> usize {
         if self.may_seal() {
-            let plain = gather(inside, link);
-            match plain.is_empty() {
-                false => self.seal(inside, &plain),
-                true => self.seal_end(),
-            }
+            self.seal(inside, link);
         }
         self.outward.show(wire)
     }
 
     /// Whether what was sealed before is gone, and something may follow.
     fn may_seal(&self) -> bool {
-        self.is_open && self.outward.is_empty() && !matches!(self.end, Some(End::Tls(_)))
+        self.is_open() && self.outward.is_empty() && !matches!(self.end, Some(End::Tls(_)))
     }
 
-    /// Seals this, and tells what is inside that it is gone: what of it is the link's is counted here until it is.
-    fn seal(&mut self, inside: &mut Inside, plain: &[u8]) {
-        for content in plain.chunks(CONTENT_MAX) {
-            if self.side.say(&mut self.held, Say::Content(content), self.outward.room()).is_err() {
-                // Its key has sealed as much as it may, and there is no other: no link lives to see that.
-                self.end = Some(End::Tls(TlsEnd::Broken));
-                return;
+    /// Seals the front of what is inside, and tells it that this is gone: what of it is the link's is counted here until it is.
+    fn seal(&mut self, inside: &mut Inside, link: &[IoSlice<'_>]) {
+        let State::Open(records) = &mut self.state else { return };
+        let mut slices = [IoSlice::new(&[]); GATHERED_SLICES];
+        let used = inside.wrap(link, &mut slices);
+        let content = Pieces::new(&slices[..used], SEALED_MAX);
+        if content.len() == 0 {
+            if self.outward.take_close() {
+                records.close(&mut self.outward);
             }
-            self.outward.end_record(inside.handle_written(content.len()));
+            return;
         }
-    }
-
-    fn seal_end(&mut self) {
-        if self.outward.take_close() {
-            // Without it the end of the socket is one all the same.
-            let _ = self.side.say(&mut self.held, Say::Close, self.outward.room());
+        if records.seal(content, &mut self.outward).is_err() {
+            // Its key has sealed as much as it may, and there is no other.
+            self.end = Some(End::Tls(TlsEnd::Broken));
         }
+        self.outward.count(|content| inside.handle_written(content));
     }
 
     /// The kernel took so many wire bytes of what [`Tls::wrap`] showed; how many of the link's were among them.
@@ -220,17 +255,15 @@ impl Tls {
     }
 }
 
-/// The front of what is inside, where the link shows this: as much as is sealed at a time.
-fn gather(inside: &mut Inside, link: &[IoSlice<'_>]) -> Vec<u8> {
-    let mut slices = [IoSlice::new(&[]); GATHERED_SLICES];
-    let used = inside.wrap(link, &mut slices);
-    let shown: usize = slices[..used].iter().map(|slice| slice.len()).sum();
-    let mut plain = Vec::with_capacity(shown.min(SEALED_MAX));
-    for slice in &slices[..used] {
-        let left = SEALED_MAX - plain.len();
-        plain.extend_from_slice(&slice[..slice.len().min(left)]);
+/// What the failure of a handshake is to whoever asked for it.
+fn end_of(error: &Error, is_client: bool) -> TlsEnd {
+    match error {
+        Error::InvalidMessage(_) if is_client => TlsEnd::NotTls,
+        Error::AlertReceived(alert) => TlsEnd::Told((*alert).into()),
+        Error::PeerIncompatible(_) => TlsEnd::Incompatible,
+        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => TlsEnd::Untrusted,
+        _ => TlsEnd::Broken,
     }
-    plain
 }
 
 /// Fuzz entry: any bytes at a server's end, in one piece and in others. The first byte says how they are cut.

@@ -4,7 +4,7 @@ use super::MESSAGE_MAX;
 use crate::carrier::end::CloseStatus;
 
 /// The longest head of a frame: two bytes, a length of eight, a mask.
-const HEAD_MAX: usize = 14;
+pub(super) const HEAD_MAX: usize = 14;
 /// Most content of a frame that says something about the connection (RFC 6455, 5.5).
 const CONTROL_MAX: usize = 125;
 

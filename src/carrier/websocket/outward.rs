@@ -3,14 +3,14 @@
 //! A server's content goes as it is, so that the kernel takes it from where the link has it. A client's is hidden, in a copy of a
 //! bounded piece: the link has it until the kernel has taken the copy.
 
-use super::inward::{Mask, Opcode, head};
+use super::inward::{self, Mask, Opcode, head};
 use super::{MESSAGE_MAX, http};
 use aws_lc_rs::rand;
 use std::io::IoSlice;
 
 /// Content that a client copies at a time, bytes. A piece that stays in the cache of one core, and a system call for each is still
-/// little beside the pass over it.
-const COPIED_MAX: usize = 64 * 1024;
+/// little beside the pass over it. With its head it is what TLS below seals at a time, of which no few bytes are to be left.
+const COPIED_MAX: usize = 64 * 1024 - inward::HEAD_MAX;
 /// Slices that are not the link's.
 pub(in crate::carrier) const OWN_SLICES: usize = 1;
 
