@@ -45,6 +45,7 @@ enum Way {
 struct Descriptor {
     fd: OwnedFd,
     way: Way,
+    terminal: bool,
     registered: bool,
     ready: bool,
 }
@@ -62,7 +63,7 @@ impl Descriptor {
         if kind == FileType::Fifo {
             let _ = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BYTES);
         }
-        Ok(Descriptor { fd, way, registered: false, ready: true })
+        Ok(Descriptor { fd, way, terminal, registered: false, ready: true })
     }
 
     fn reopened(fd: BorrowedFd<'_>, number: u8, access: OFlags) -> io::Result<(OwnedFd, Way)> {
@@ -77,7 +78,7 @@ impl Descriptor {
     fn of_child(fd: OwnedFd) -> io::Result<Descriptor> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let _ = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BYTES);
-        Ok(Descriptor { fd, way: Way::NonBlocking, registered: false, ready: true })
+        Ok(Descriptor { fd, way: Way::NonBlocking, terminal: false, registered: false, ready: true })
     }
 
     fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
@@ -214,7 +215,7 @@ impl Sink {
 
     /// Whether people look at it.
     pub(crate) fn is_terminal(&self) -> bool {
-        rustix::termios::isatty(&self.end.fd)
+        self.end.terminal
     }
 
     /// Whether the reader has gone.
@@ -337,7 +338,7 @@ mod tests {
     #[test]
     fn a_guarded_pipe_never_blocks_either() {
         let (read, write) = pipe();
-        let end = |fd| Descriptor { fd, way: Way::Guarded, registered: false, ready: true };
+        let end = |fd| Descriptor { fd, way: Way::Guarded, terminal: false, registered: false, ready: true };
         let mut source = Source { end: end(read) };
         let mut sink = Sink { end: end(write), stdout: false, gone: false };
         let mut room = vec![0; 1 << 20];
