@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Relay, Running, Signal, Tool, World, eventually, exit, skip};
 
@@ -91,12 +92,15 @@ fn hangup_that_leaves_nobody_says_so_once_until_it_changes() {
 }
 
 /// Gives a file the one text and then the other, with a hangup each, until something is seen: two hangups in a row may be
-/// one to whoever has not looked in between.
+/// one to whoever has not looked in between. Each stands for a while, since what is changed again and again is not read.
 fn flip(world: &World, file: &str, texts: [&str; 2], tool: &Running, seen: impl Fn() -> bool) {
-    let mut turns = texts.iter().cycle();
+    let (mut turns, mut due) = (texts.iter().cycle(), Instant::now());
     eventually("it is said again", || {
-        world.write(file, turns.next().expect("they never end"));
-        tool.signal(Signal::HUP);
+        if due <= Instant::now() {
+            world.write(file, turns.next().expect("they never end"));
+            tool.signal(Signal::HUP);
+            due = Instant::now() + Duration::from_secs(4);
+        }
         seen()
     });
 }

@@ -10,6 +10,7 @@ use crate::harness::proxies::{HIDDEN, PASSWORD, Proxy, USER, Wants};
 use crate::harness::sites::tell;
 use crate::harness::{DEADLINE, Input, Relay, World, assert_same_tree, eventually, exit};
 use crate::impair::Shape;
+use crate::tls::{Pair, stunnel};
 
 const ANY: [&str; 2] = ["--outer-tls", "any"];
 
@@ -216,6 +217,18 @@ fn a_stream_goes_through_who_takes_requests_and_answers_whole_and_makes_requests
         let through = format!("http://{}@{}/vp", relay.relay_id(), front.at);
         streams(&world, [&through, &http], &[], 1_000_000);
     }
+}
+
+#[test]
+fn a_stream_goes_by_tls_through_who_takes_answers_whole() {
+    let world = World::new();
+    let relay = world.relay();
+    let http = by_requests(&relay);
+    let (front, pair) = (holding(relay.socket(), false), Pair::new(&world, "front"));
+    let (certificate, key) = (pair.certificate.display(), pair.key.display());
+    let (tls, _tls) = stunnel(&world, "front", &format!("connect = {}\ncert = {certificate}\nkey = {key}", front.at));
+    let through = format!("https://{}@{}/vp", relay.relay_id(), tls.address);
+    streams(&world, [&through, &http], &[], 1_000_000);
 }
 
 #[test]

@@ -17,9 +17,9 @@ use crate::impair::{ReservedPort, Shape};
 use std::num::NonZeroUsize;
 
 /// Files of a certificate that vouches for itself, and of its key.
-struct Pair {
-    certificate: PathBuf,
-    key: PathBuf,
+pub(crate) struct Pair {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -44,7 +44,7 @@ impl Pair {
         pair
     }
 
-    fn new(world: &World, name: &str) -> Pair {
+    pub(crate) fn new(world: &World, name: &str) -> Pair {
         Pair::with(world, name, "127.0.0.1", |_| {})
     }
 
@@ -444,7 +444,7 @@ fn strangers_find_a_web_server_that_has_nothing_within_tls_too() {
 }
 
 /// A stunnel of one test with this service, which listens here.
-fn stunnel(world: &World, name: &str, service: &str) -> (ReservedPort, Running) {
+pub(crate) fn stunnel(world: &World, name: &str, service: &str) -> (ReservedPort, Running) {
     let place = reserve();
     let config =
         format!("foreground = yes\npid =\nsyslog = no\ndebug = 4\n[{name}]\naccept = {}\n{service}\n", place.address);

@@ -302,9 +302,10 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
         idle.chain(down).chain(self.last.map(|(at, _)| at)).min()
     }
 
-    /// Whether a connection may be read: what comes on it has its turn.
+    /// Whether a connection may be read: what comes on it has its turn. Nothing of the link comes before TLS is up there.
     pub(crate) fn may_read(&self, key: K) -> bool {
-        self.down.successor != Some(key)
+        let is_open = |held: &Held<K, S>| held.line.key != key || held.line.carrier.is_open();
+        self.down.successor != Some(key) || !self.lines.iter().all(is_open)
     }
 
     /// Wire bytes came on a connection: those of the link among them are put at the front, and counted.

@@ -331,6 +331,19 @@ fn a_request_that_is_refused_is_whose_it_is() {
 }
 
 #[test]
+fn a_connection_by_which_a_front_asks_again_is_the_front_s_own() {
+    let id = "00".repeat(16);
+    let ask = format!("GET /vp?vp1={id}.d.0 HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.8\r\n\r\n").into_bytes();
+    for step in [1, ask.len()] {
+        let mut carrier = Carrier::undecided(Visitor::new(fronts(), ip("127.0.0.2")));
+        ask.chunks(step).for_each(|piece| assert_eq!(carrier.handle_wire(&mut piece.to_vec()), 0));
+        assert!(carrier.asked().is_some());
+        assert_eq!(carrier.take_source(), Some(ip("192.0.2.8")));
+        assert_eq!(carrier.came_from(), Some(ip("127.0.0.2")));
+    }
+}
+
+#[test]
 fn what_somebody_says_who_is_not_trusted_is_not_believed() {
     let listed = request("/vp", "X-Forwarded-For: 127.0.0.1, 192.0.2.8\r\nForwarded: for=192.0.2.8\r\n");
     let hello = b"\x82\x84\0\0\0\0vp\x01\x01";

@@ -205,15 +205,17 @@ fn hear_request(head: &mut Head, visitor: &mut Visitor, input: &[u8]) -> Option<
     if !head.may_ask() {
         return over(Vec::new());
     }
+    // Before any request has said more of that.
+    let connected = visitor.clone();
     match heard {
         Ok((_, false)) => None,
         Ok((used, true)) => match http::read_request(head.bytes(), visitor) {
             Ok(key) => Some(Next { used, state: State::Open, words: http::answer(&key) }),
             Err(Refusal::Malformed) => over(Refusal::Malformed.answer()),
             Err(refusal) => {
-                let mut asks = visitor.clone();
+                let mut asks = connected.clone();
                 let Some(request) = Request::read(head.bytes(), &mut asks) else { return over(refusal.answer()) };
-                let served = Served::new(visitor.clone(), asks, request);
+                let served = Served::new(connected, asks, request);
                 Some(Next { used, state: State::Elsewhere(Box::new(served)), words: Vec::new() })
             }
         },
