@@ -30,12 +30,24 @@ pub fn types(terminal: &Terminal, typed: &str, awaited: &str) {
     eventually(&format!("{awaited:?} after {typed:?}"), || terminal.seen().matches(awaited).count() > said);
 }
 
+/// Stops the job, until the shell reads what is typed again.
+fn stops(terminal: &Terminal) {
+    let stopped = terminal.seen().matches("Stopped").count();
+    types(terminal, "\u{1a}", "ready> ");
+    assert_eq!(terminal.seen().matches("Stopped").count(), stopped + 1, "{}", terminal.seen());
+}
+
 /// A program that uses the port it is given for each line it is given, and takes no notice of Ctrl-C and Ctrl-\.
 const CLIENT: &str = r#"
 trap 'echo caught INT' INT
 trap 'echo caught QUIT' QUIT
 echo "client of $PPID"
-while read -r line; do
+while :; do
+    # A signal that comes just before it waits for a line is heard when it looks again.
+    read -r -t 1 line
+    status=$?
+    [ "$status" -gt 128 ] && continue
+    [ "$status" -ne 0 ] && break
     exec 3<>"/dev/tcp/$1/$2"
     echo "$line" >&3
     read -r answer <&3
@@ -60,7 +72,7 @@ fn keys_of_the_terminal_are_for_the_command_and_the_mapping_lives_through_them()
         types(&terminal, "\u{1c}", "caught QUIT\r\n");
         types(&terminal, &format!("line {round}\n"), &format!("answer line {round}\r\n"));
         // Both stop, and both go on.
-        types(&terminal, "\u{1a}", "Stopped");
+        stops(&terminal);
         types(&terminal, "fg\n", "client");
         types(&terminal, "back\n", "answer back\r\n");
     }
@@ -124,7 +136,7 @@ fn job_in_the_background_draws_nothing_and_stops_for_nothing_and_draws_once_it_i
     assert!(!terminal.seen().contains(CLEARED) && !terminal.seen().contains('%'), "{}", terminal.seen());
     types(&terminal, "fg\n", "/64.00 MiB");
     // Again in the background: it goes on, unseen.
-    types(&terminal, "\u{1a}", "Stopped");
+    stops(&terminal);
     types(&terminal, "bg\n", "&\r\n");
     let (drawn, arrived) = (terminal.seen().matches(CLEARED).count(), part());
     eventually("more of it has arrived", || part() > arrived + (256 << 10));
