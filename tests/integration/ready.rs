@@ -21,6 +21,22 @@ fn line_on_three(world: &World, tool: Tool) -> (Running, String) {
 }
 
 #[test]
+fn readme_and_manual_page_show_the_lines_that_a_relay_prints() {
+    let world = World::new();
+    let scheme = |line: &str| Some(line.strip_prefix("listening ")?.split_once("://")?.0.to_owned());
+    let schemes = |text: &str| text.lines().filter_map(scheme).collect::<Vec<_>>();
+    let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--key"]).arg(world.key("relay"));
+    let relay = tool.spawn();
+    // All of them go out at once, these last.
+    relay.wait_line("listening http://");
+    let done = relay.kill();
+    let printed = schemes(&String::from_utf8_lossy(&done.stdout));
+    for shown in [include_str!("../../README.md"), include_str!("../../man/src/vp-relay.roff")] {
+        assert_eq!(schemes(shown), printed);
+    }
+}
+
+#[test]
 fn every_tool_that_waits_says_when_it_is_ready() {
     let world = World::new();
     let relay = world.relay();
