@@ -48,19 +48,25 @@ fn begun(world: &World, listen: &Running, way: usize) {
     }
 }
 
+/// Somebody who waits for callers by the way of this number and knows `east`, and that one, whose session is under way; a file
+/// is so long.
+fn met(world: &World, relay: &Relay<'_>, way: usize, bytes: u64) -> (Running, Running) {
+    know(world, &["east"]);
+    world.dir("inbox");
+    Random::file(&world.path("file"), 1, bytes);
+    let west = relay.party("west").knowing(world.path("known"));
+    let listen = west.waiting(ways(&west).into_iter().nth(way).expect("a way"));
+    let east = caller(relay, "east", way);
+    begun(world, &listen, way);
+    (listen, east)
+}
+
 #[test]
 fn peer_that_was_removed_is_out_within_a_second_and_one_that_was_added_is_in() {
     for way in 0..3 {
         let world = World::new();
         let relay = Relay::start(&world, &["--open"]);
-        know(&world, &["east"]);
-        world.dir("inbox");
-        Random::file(&world.path("file"), 1, 4 << 20);
-        let west = relay.party("west").knowing(world.path("known"));
-        let tool = ways(&west).into_iter().nth(way).expect("a way");
-        let listen = west.waiting(tool);
-        let mut east = caller(&relay, "east", way);
-        begun(&world, &listen, way);
+        let (listen, mut east) = met(&world, &relay, way, 4 << 20);
         know(&world, &["stranger"]);
         let at = Instant::now();
         listen.signal(Signal::HUP);
@@ -90,13 +96,7 @@ fn file_with_a_mistake_changes_nothing_and_is_told_with_its_line() {
     for way in 0..3 {
         let world = World::new();
         let relay = Relay::start(&world, &["--open"]);
-        know(&world, &["east"]);
-        world.dir("inbox");
-        Random::file(&world.path("file"), 1, 1 << 20);
-        let west = relay.party("west").knowing(world.path("known"));
-        let listen = west.waiting(ways(&west).into_iter().nth(way).expect("a way"));
-        let mut east = caller(&relay, "east", way);
-        begun(&world, &listen, way);
+        let (listen, mut east) = met(&world, &relay, way, 1 << 20);
         for (text, told) in [(Some("east oops\n"), "known: line 1, column 6"), (None, "known: no such file")] {
             match text {
                 Some(text) => drop(world.write("known", text)),
@@ -118,13 +118,7 @@ fn file_that_is_empty_for_a_moment_ends_nothing_and_one_that_stays_so_everything
     for way in 0..3 {
         let world = World::new();
         let relay = Relay::start(&world, &["--open"]);
-        know(&world, &["east"]);
-        world.dir("inbox");
-        Random::file(&world.path("file"), 1, 4 << 20);
-        let west = relay.party("west").knowing(world.path("known"));
-        let listen = west.waiting(ways(&west).into_iter().nth(way).expect("a way"));
-        let east = caller(&relay, "east", way);
-        begun(&world, &listen, way);
+        let (listen, east) = met(&world, &relay, way, 4 << 20);
         know(&world, &[]);
         listen.signal(Signal::HUP);
         listen.signal(Signal::USR1);
