@@ -113,8 +113,10 @@ enum Await {
 pub struct Link {
     sealer: Sealer,
     opener: Opener,
-    /// Whether a control message or a heartbeat was sealed last, and opened last.
-    last_was_word: (bool, bool),
+    /// Whether a control message or a heartbeat was sealed last.
+    has_sealed_word: bool,
+    /// Whether one was opened last.
+    has_opened_word: bool,
     awaiting: Await,
     features: Features,
 }
@@ -122,7 +124,7 @@ pub struct Link {
 impl Link {
     /// A link over the two halves of a finished handshake, in which both ends named these features.
     pub fn new(sealer: Sealer, opener: Opener, features: Features) -> Link {
-        Link { sealer, opener, last_was_word: (true, true), awaiting: Await::Header, features }
+        Link { sealer, opener, has_sealed_word: true, has_opened_word: true, awaiting: Await::Header, features }
     }
 
     /// What both ends can do.
@@ -195,7 +197,7 @@ impl Link {
 
     fn begin(&mut self, header: Header) -> Frame {
         let Header { kind, circuit, length, credit } = header;
-        self.last_was_word.1 = is_word(kind);
+        self.has_opened_word = is_word(kind);
         let length = usize::try_from(length).expect("checked against its cap");
         match kind {
             Kind::Data => {
@@ -218,11 +220,10 @@ impl Link {
     /// Gives back what sealing and opening need, in the directions in which no bytes flow. To be called where there is
     /// nothing more to read or to write at once: the next message computes it again, in half a microsecond.
     pub fn rest(&mut self) {
-        let (sealed, opened) = self.last_was_word;
-        if sealed {
+        if self.has_sealed_word {
             self.sealer.rest();
         }
-        if opened {
+        if self.has_opened_word {
             self.opener.rest();
         }
     }
@@ -230,7 +231,7 @@ impl Link {
     /// Seals a header into the 32 bytes at `place`. The frame's body must follow before any other frame.
     pub fn seal_header(&mut self, header: Header, place: &mut [u8]) -> Result<(), LinkError> {
         self.sealer.seal(&header.encode(), place)?;
-        self.last_was_word.0 = is_word(header.kind);
+        self.has_sealed_word = is_word(header.kind);
         Ok(())
     }
 

@@ -28,8 +28,8 @@ pub(super) fn split(suite: Suite, mut noise: HandshakeState) -> Result<(Sealer, 
     let (mut forth, mut back) = noise.dangerously_get_raw_split();
     let (out, into) = if noise.is_initiator() { (&mut forth, &mut back) } else { (&mut back, &mut forth) };
     let halves = (
-        Sealer { key: Some(Key::take(suite, out)), records: 0 },
-        Opener { key: Some(Key::take(suite, into)), records: 0 },
+        Sealer(Half { key: Some(Key::take(suite, out)), records: 0 }),
+        Opener(Half { key: Some(Key::take(suite, into)), records: 0 }),
     );
     Ok(halves)
 }
@@ -56,12 +56,40 @@ impl Key {
     }
 }
 
-/// Seals messages in order. The counter is the number of messages sealed so far.
-pub struct Sealer {
-    /// `None` after an error: a channel that lost count is over.
+/// One direction of a channel.
+struct Half {
+    /// `None` after an error: a channel that lost count is over, and nothing that follows a bad message is trusted.
     key: Option<Key>,
+    /// The counter of the next message.
     records: u64,
 }
+
+impl Half {
+    /// Does this to the next message, which counts if that succeeds; nothing more is done after a failure.
+    fn next<E>(&mut self, closed: E, act: impl FnOnce(&mut Key, u64) -> Result<usize, E>) -> Result<usize, E> {
+        let done = self.key.as_mut().ok_or(closed).and_then(|key| act(key, self.records));
+        match done {
+            // The last counter is refused, so this cannot wrap.
+            Ok(_) => self.records += 1,
+            Err(_) => self.key = None,
+        }
+        done
+    }
+
+    #[cfg(test)]
+    fn is_resting(&self) -> bool {
+        self.key.as_ref().is_none_or(|key| key.aead.is_none())
+    }
+
+    fn rest(&mut self) {
+        if let Some(key) = &mut self.key {
+            key.aead = None;
+        }
+    }
+}
+
+/// Seals messages in order. The counter is the number of messages sealed so far.
+pub struct Sealer(Half);
 
 impl Sealer {
     /// Seals `plaintext` into the front of `out` and gives the sealed length, `plaintext.len() + TAG_BYTES`.
@@ -71,40 +99,29 @@ impl Sealer {
     /// # Errors
     /// [`SealError`]; every later call then fails as [`SealError::Closed`].
     pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize, SealError> {
-        let sealed = self.seal_next(plaintext, out);
-        if sealed.is_err() {
-            self.key = None;
-        }
-        sealed
+        self.0.next(SealError::Closed, |key, n| {
+            if plaintext.len() > PLAINTEXT_MAX {
+                return Err(SealError::TooLong);
+            }
+            if out.len() < plaintext.len() + TAG_BYTES {
+                return Err(SealError::OutputTooSmall);
+            }
+            if n == RESERVED {
+                return Err(SealError::Exhausted);
+            }
+            Ok(key.aead().seal(n, &[], plaintext, out))
+        })
     }
 
-    fn seal_next(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize, SealError> {
-        let key = self.key.as_mut().ok_or(SealError::Closed)?;
-        if plaintext.len() > PLAINTEXT_MAX {
-            return Err(SealError::TooLong);
-        }
-        if out.len() < plaintext.len() + TAG_BYTES {
-            return Err(SealError::OutputTooSmall);
-        }
-        if self.records == RESERVED {
-            return Err(SealError::Exhausted);
-        }
-        let sealed = key.aead().seal(self.records, &[], plaintext, out);
-        self.records += 1;
-        Ok(sealed)
-    }
-
-    /// Whether nothing is held that only sealing needs.
+    /// Whether the key rests.
     #[cfg(test)]
     pub(crate) fn is_resting(&self) -> bool {
-        self.key.as_ref().is_none_or(|key| key.aead.is_none())
+        self.0.is_resting()
     }
 
-    /// Gives back what only sealing needs, some 600 bytes; the next message computes it again, in well under a microsecond.
+    /// Lets the key rest, which gives back some 600 bytes; the next message computes them again, in well under a microsecond.
     pub(crate) fn rest(&mut self) {
-        if let Some(key) = &mut self.key {
-            key.aead = None;
-        }
+        self.0.rest();
     }
 
     /// Seals `plaintext` onto the end of `out` and gives the sealed length. `out` grows by exactly that, or not at all.
@@ -127,16 +144,12 @@ impl Sealer {
     /// Messages sealed so far.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.records
+        self.0.records
     }
 }
 
 /// Opens messages in the order in which they were sealed. The counter is the number of messages opened so far.
-pub struct Opener {
-    /// `None` after an error: nothing that follows a bad message is trusted.
-    key: Option<Key>,
-    records: u64,
-}
+pub struct Opener(Half);
 
 impl Opener {
     /// Opens `sealed` into the front of `out` and gives the plaintext's length, `sealed.len() - TAG_BYTES`.
@@ -144,59 +157,48 @@ impl Opener {
     /// # Errors
     /// [`OpenError`]; every later call then fails as [`OpenError::Closed`]. `out` holds no plaintext after an error.
     pub fn open(&mut self, sealed: &[u8], out: &mut [u8]) -> Result<usize, OpenError> {
-        let opened = self.open_next(sealed, out);
-        if opened.is_err() {
-            self.key = None;
-        }
-        opened
+        self.0.next(OpenError::Closed, |key, n| {
+            if sealed.len() > MESSAGE_MAX {
+                return Err(OpenError::Unauthentic);
+            }
+            let plaintext_len = sealed.len().checked_sub(TAG_BYTES).ok_or(OpenError::Unauthentic)?;
+            if out.len() < plaintext_len {
+                return Err(OpenError::OutputTooSmall);
+            }
+            if n == RESERVED {
+                return Err(OpenError::Exhausted);
+            }
+            key.aead().open(n, &[], sealed, out).ok_or(OpenError::Unauthentic)
+        })
     }
 
-    fn open_next(&mut self, sealed: &[u8], out: &mut [u8]) -> Result<usize, OpenError> {
-        let key = self.key.as_mut().ok_or(OpenError::Closed)?;
-        if sealed.len() > MESSAGE_MAX {
-            return Err(OpenError::Unauthentic);
-        }
-        let plaintext_len = sealed.len().checked_sub(TAG_BYTES).ok_or(OpenError::Unauthentic)?;
-        if out.len() < plaintext_len {
-            return Err(OpenError::OutputTooSmall);
-        }
-        if self.records == RESERVED {
-            return Err(OpenError::Exhausted);
-        }
-        let opened = key.aead().open(self.records, &[], sealed, out).ok_or(OpenError::Unauthentic)?;
-        self.records += 1;
-        Ok(opened)
-    }
-
-    /// As [`Sealer::is_resting`].
+    /// Whether the key rests.
     #[cfg(test)]
     pub(crate) fn is_resting(&self) -> bool {
-        self.key.as_ref().is_none_or(|key| key.aead.is_none())
+        self.0.is_resting()
     }
 
     /// As [`Sealer::rest`].
     pub(crate) fn rest(&mut self) {
-        if let Some(key) = &mut self.key {
-            key.aead = None;
-        }
+        self.0.rest();
     }
 
     /// Messages opened so far.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.records
+        self.0.records
     }
 }
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer").field("records", &self.records).finish_non_exhaustive()
+        f.debug_struct("Sealer").field("records", &self.0.records).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener").field("records", &self.records).finish_non_exhaustive()
+        f.debug_struct("Opener").field("records", &self.0.records).finish_non_exhaustive()
     }
 }
 
@@ -376,8 +378,8 @@ mod tests {
     #[test]
     fn counters_end_before_they_repeat() {
         let ((mut sealer, mut opener), _) = channel(Suite::AesGcm);
-        sealer.records = u64::MAX - 1;
-        opener.records = u64::MAX - 1;
+        sealer.0.records = u64::MAX - 1;
+        opener.0.records = u64::MAX - 1;
         let mut sealed = [0; TAG_BYTES];
         assert_eq!(sealer.seal(b"", &mut sealed), Ok(TAG_BYTES));
         assert_eq!(opener.open(&sealed, &mut []), Ok(0));
