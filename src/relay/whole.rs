@@ -267,7 +267,10 @@ impl RelayCore {
     /// Appends up to `max` bytes for a connection's carrier to `out`; returns how many.
     pub fn poll_output(&mut self, now: Instant, conn: ConnId, out: &mut Vec<u8>, max: usize) -> usize {
         let mut total = 0;
-        while let Some(&worker) = self.homes.get(&conn) {
+        // What is put in order is written at once: what the client may go on with then has its turn.
+        while total < max
+            && let Some(&worker) = self.homes.get(&conn)
+        {
             let before = out.len();
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let used = self.workers[worker].output(now, conn, &mut slices);

@@ -275,6 +275,21 @@ fn a_callee_that_reads_too_little_is_brought_what_it_may_leave_unanswered_and_no
     assert_eq!((count(|got| matches!(got, Got::Reset(..))), brought), (OPEN, OFFERS_PER_PEER_MAX));
 }
 
+/// However little it takes at a time: an answer that has been taken in part is still one.
+#[test]
+fn who_hears_a_few_bytes_at_a_time_is_listened_to_no_more_than_it_hears() {
+    for heard in [1, 5, 21, 40] {
+        let now = Instant::now();
+        let (mut relay, id) = relay(1);
+        let mut pair = Pair::attach(now, (&mut relay, id));
+        for _ in 0..20_000 {
+            pair.say(&Word::Listen(0));
+            pair.turn(now, &mut relay, heard);
+        }
+        assert!(relay.used_bytes() <= READ_BYTES, "{heard}: {}", relay.used_bytes());
+    }
+}
+
 /// The words above lead to circuits, at each number of workers.
 #[test]
 fn calls_of_a_client_and_to_it_are_taken_at_any_number_of_workers() {
