@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 const LINES_MAX: usize = 4096;
 /// And bytes.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a thread that has written all of them waits for more before it ends: a process that has nothing to say is to have
+/// no thread for that, which makes each call of the kernel a little dearer.
+const LINGERS: Duration = Duration::from_secs(1);
 /// How long the end waits for a reader who takes nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// And for one who does, in all.
@@ -19,7 +22,11 @@ const PATIENCE_IN_ALL: Duration = Duration::from_secs(30);
 pub(super) struct Backlog {
     lines: Arc<Lines>,
     patience: Duration,
+    write: Arc<Writes>,
 }
+
+/// Writes a line, told how many were left out since the one before.
+type Writes = dyn Fn(&[u8], u64) + Send + Sync;
 
 #[derive(Default)]
 struct Lines {
@@ -39,8 +46,8 @@ struct Waiting {
     is_stuck: bool,
     /// No more of them come.
     is_over: bool,
-    /// All that will be is written.
-    is_written: bool,
+    /// Somebody takes them, and has perhaps not written the last that he took.
+    is_taken: bool,
 }
 
 impl Waiting {
@@ -48,8 +55,12 @@ impl Waiting {
         self.lines.len() >= LINES_MAX || self.bytes >= BYTES_MAX
     }
 
+    /// The next line, and how many were left out before it: of the last ones that is told at the end, with no line.
     fn take(&mut self) -> Option<(Vec<u8>, u64)> {
-        let (line, left_out) = self.lines.pop_front()?;
+        let next = self.lines.pop_front();
+        let next = next
+            .or_else(|| (self.is_over && self.left_out > 0).then(|| (Vec::new(), std::mem::take(&mut self.left_out))));
+        let (line, left_out) = next?;
         self.bytes -= line.len();
         self.taken += 1;
         self.is_stuck = false;
@@ -73,38 +84,40 @@ impl Lines {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// The next line, and how many were left out before it. None at the end.
-    fn next(&self) -> Option<(Vec<u8>, u64)> {
-        let waiting = self.changed.wait_while(self.lock(), |waiting| waiting.lines.is_empty() && !waiting.is_over);
-        let line = waiting.unwrap_or_else(PoisonError::into_inner).take();
-        self.changed.notify_all();
-        line
+    /// Takes them one after the other and has each written, until none has come for so long, or the end has.
+    fn write_with(&self, write: &Writes, lingers: Duration) {
+        loop {
+            let mut waiting =
+                self.wait_while(self.lock(), lingers, |waiting| waiting.lines.is_empty() && !waiting.is_over);
+            let next = waiting.take();
+            waiting.is_taken = next.is_some();
+            self.changed.notify_all();
+            drop(waiting);
+            let Some((line, left_out)) = next else { break };
+            write(&line, left_out);
+        }
     }
 }
 
 impl Backlog {
     /// Lines that `write` writes, in a thread of its own; with each it is told how many were left out since the one before, and
     /// at the end with none. Where there is no room, whoever has one more waits so long for a line to be taken, and from then
-    /// on not at all until one is.
-    ///
-    /// # Errors
-    /// There can be no such thread.
-    pub(super) fn new(patience: Duration, write: impl Fn(&[u8], u64) + Send + 'static) -> io::Result<Backlog> {
-        let lines: Arc<Lines> = Arc::default();
-        let theirs = Arc::clone(&lines);
-        let run = move || {
-            while let Some((line, left_out)) = theirs.next() {
-                write(&line, left_out);
-            }
-            let left_out = theirs.lock().left_out;
-            if left_out > 0 {
-                write(&[], left_out);
-            }
-            theirs.lock().is_written = true;
-            theirs.changed.notify_all();
-        };
-        thread::Builder::new().name("log".to_owned()).spawn(run)?;
-        Ok(Backlog { lines, patience })
+    /// on not at all until one is. While no such thread can be had, whoever has a line writes it, and waits.
+    pub(super) fn new(patience: Duration, write: impl Fn(&[u8], u64) + Send + Sync + 'static) -> Backlog {
+        Backlog { lines: Arc::default(), patience, write: Arc::new(write) }
+    }
+
+    /// Has somebody take them, if nobody does.
+    fn have_taken(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        if std::mem::replace(&mut waiting.is_taken, true) {
+            return;
+        }
+        drop(waiting);
+        let (lines, write) = (Arc::clone(&self.lines), Arc::clone(&self.write));
+        let run = move || lines.write_with(&*write, LINGERS);
+        if thread::Builder::new().name("log".to_owned()).spawn(run).is_err() {
+            self.lines.write_with(&*self.write, Duration::ZERO);
+        }
     }
 }
 
@@ -122,6 +135,7 @@ impl Write for Backlog {
             waiting.bytes += line.len();
             waiting.lines.push_back((line.to_vec(), left_out));
             self.lines.changed.notify_all();
+            self.have_taken(waiting);
         }
         Ok(line.len())
     }
@@ -136,10 +150,15 @@ impl Drop for Backlog {
         let mut waiting = self.lines.lock();
         waiting.is_over = true;
         self.lines.changed.notify_all();
+        if waiting.left_out > 0 {
+            // There may be nobody to tell that.
+            self.have_taken(waiting);
+            waiting = self.lines.lock();
+        }
         let give_up = Instant::now() + PATIENCE_IN_ALL;
-        while !waiting.is_written && Instant::now() < give_up {
+        while waiting.is_taken && Instant::now() < give_up {
             let taken = waiting.taken;
-            let is_read = |waiting: &Waiting| waiting.is_written || waiting.taken > taken;
+            let is_read = |waiting: &Waiting| !waiting.is_taken || waiting.taken > taken;
             waiting = self.lines.wait_while(waiting, PATIENCE, |waiting| !is_read(waiting));
             if !is_read(&waiting) {
                 break;
@@ -156,11 +175,12 @@ mod tests {
     /// A backlog whose lines are written one for each of those that are sent, or all once nobody sends any; and what was.
     fn backlog(patience: Duration, may_go: Receiver<()>) -> (Backlog, Receiver<(String, u64)>) {
         let (show, shown) = sync_channel(4 * LINES_MAX);
+        let may_go = Mutex::new(may_go);
         let write = move |line: &[u8], left_out| {
-            let _ = may_go.recv();
+            let _ = may_go.lock().unwrap().recv();
             show.send((String::from_utf8(line.to_vec()).unwrap(), left_out)).unwrap();
         };
-        (Backlog::new(patience, write).unwrap(), shown)
+        (Backlog::new(patience, write), shown)
     }
 
     fn say(backlog: &mut Backlog, numbers: std::ops::Range<usize>) {
@@ -181,6 +201,19 @@ mod tests {
         assert!(lines.iter().enumerate().all(|(at, (line, left_out))| *line == format!("{at}\n") && *left_out == 0));
         assert!(last.0.is_empty() && (9..=10).contains(&last.1), "{last:?}");
         assert_eq!(u64::try_from(lines.len()).unwrap() + last.1, u64::try_from(all).unwrap());
+    }
+
+    #[test]
+    fn whoever_has_nothing_to_say_has_no_thread_for_that() {
+        let (mut backlog, shown) = backlog(Duration::ZERO, sync_channel(0).1);
+        for n in 0..2 {
+            say(&mut backlog, n..n + 1);
+            assert_eq!(shown.recv().unwrap(), (format!("{n}\n"), 0));
+            let waiting = backlog.lines.wait_while(backlog.lines.lock(), 60 * LINGERS, |waiting| waiting.is_taken);
+            assert!(!waiting.is_taken);
+        }
+        drop(backlog);
+        assert_eq!(shown.iter().count(), 0);
     }
 
     #[test]

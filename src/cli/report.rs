@@ -156,7 +156,7 @@ impl Report {
         Self::unwaited(tool, verbosity, format, READER_PATIENCE)
     }
 
-    /// One for which a reader who takes nothing is waited so long, once. Where no thread can be had for that, one that waits.
+    /// One for which a reader who takes nothing is waited so long, once.
     pub(crate) fn unwaited(tool: &'static str, verbosity: Verbosity, format: Format, patience: Duration) -> Self {
         let direct = Self::new(tool, verbosity, format);
         let lines = Backlog::new(patience, move |line, left_out| {
@@ -165,10 +165,7 @@ impl Report {
             }
             direct.write(line);
         });
-        lines.map_or_else(
-            |_| Self::new(tool, verbosity, format),
-            |lines| Self::to(tool, verbosity, format, Box::new(lines)),
-        )
+        Self::to(tool, verbosity, format, Box::new(lines))
     }
 
     /// A report to anywhere.
