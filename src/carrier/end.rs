@@ -28,6 +28,8 @@ pub enum TlsEnd {
     Untrusted,
     /// What came breaks the rules, or does not authenticate.
     Broken,
+    /// Our key has sealed as much as it may, and this version of TLS has no other (RFC 8446, 5.5).
+    UsedUp,
 }
 
 /// Why a WebSocket is closed (RFC 6455, 7.4.1).

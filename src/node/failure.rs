@@ -30,6 +30,8 @@ pub enum Down {
     NotTls,
     /// It ended TLS with this alert (RFC 8446, 6.2).
     TlsAlert(u8),
+    /// The key of TLS that we have with it has sealed as much as it may.
+    KeyUsedUp,
     /// It showed a certificate that is not believed, for this reason; the driver knows more.
     Untrusted(Doubt),
     /// It took the connection, and nothing was heard of it.

@@ -9,7 +9,7 @@
 //! nobody.
 
 use super::approach::{Approach, Approached, Arrival, Means};
-use super::dialled::{Dial, Parting, down, on_the_way, refused};
+use super::dialled::{Dial, Parting, closed, down, on_the_way, refused};
 use super::leavers::Leavers;
 use super::requests::{Came, Needs, Requests};
 use super::way::{Hindrance, Obstacle, Way};
@@ -303,7 +303,7 @@ impl Connection {
             Ok(Read::End) | Err(_) if self.command.is_some() && !node.is_attached() => {
                 self.state = State::Ending(now + COMMAND_TIME);
             }
-            Ok(Read::End) => node.handle_down(now, Down::Closed),
+            Ok(Read::End) => node.handle_down(now, closed(carrier)),
             Err(error) => node.handle_fault(now, Down::Closed, Fault::System(Arc::new(error))),
         }
         Some(0)
@@ -399,10 +399,11 @@ impl Connection {
             self.state = State::Ending(now + COMMAND_TIME);
             return Some(0);
         }
+        let closed = closed(carrier);
         // What the carrier has to say itself would be tried again for ever.
         self.state = State::Down;
         match fault {
-            None => node.handle_down(now, Down::Closed),
+            None => node.handle_down(now, closed),
             Some(fault) => node.handle_fault(now, Down::Closed, fault),
         }
         Some(0)

@@ -1,6 +1,6 @@
 //! How connections to a relay come about, and how they end, whatever they are made of.
 
-use crate::carrier::{Distrust, Doubt, End, TlsEnd};
+use crate::carrier::{Carrier, Distrust, Doubt, End, TlsEnd};
 use crate::node::{Down, Fault};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,8 +52,14 @@ pub(super) fn down(end: End) -> Down {
         End::Broken(_) | End::NotFound | End::Tls(TlsEnd::Broken) => Down::Damaged,
         End::Tls(TlsEnd::Untrusted) => Down::Untrusted(Doubt::Unusable),
         End::Tls(TlsEnd::Told(alert)) => Down::TlsAlert(alert),
+        End::Tls(TlsEnd::UsedUp) => Down::KeyUsedUp,
         End::Tls(TlsEnd::NotTls | TlsEnd::Incompatible) => Down::NotTls,
     }
+}
+
+/// What it is to a node that the socket of a carrier has ended: how TLS has, says more.
+pub(super) fn closed(carrier: &Carrier) -> Down {
+    carrier.end().filter(|end| matches!(end, End::Tls(_))).map_or(Down::Closed, down)
 }
 
 /// A connection whose carrier came to this end before it was open, with what was wrong with a certificate, if something was.

@@ -335,6 +335,10 @@ impl Requests {
         let mut wire = [IoSlice::new(&[]); 1 + OWN_SLICES];
         let used = line.carrier.wrap(&link, &mut wire);
         if used == 0 {
+            // Its key is used up: what it had begun to say is said by no other.
+            if line.carrier.end().is_some() {
+                self.end.handle_end(key);
+            }
             return None;
         }
         match line.socket.try_write_vectored(&wire[..used]) {

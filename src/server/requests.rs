@@ -168,8 +168,14 @@ impl Requests {
         let Some((carrier, socket)) = self.end.line_mut(key).map(|line| (&mut line.carrier, &mut line.socket)) else {
             return Written::Later;
         };
+        let carrier_end = carrier.end();
         let used = carrier.wrap(link, &mut wire);
-        let written = if used > 0 { socket.try_write_vectored(&wire[..used]) } else { Ok(Written::Later) };
+        let written = match carrier_end {
+            _ if used > 0 => socket.try_write_vectored(&wire[..used]),
+            // Its key is used up: nothing more goes out by it.
+            Some(End::Tls(_)) => Ok(Written::Gone),
+            _ => Ok(Written::Later),
+        };
         match written {
             Ok(Written::Bytes(count)) => {
                 let taken = self.end.handle_written(key, count);

@@ -373,9 +373,10 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
     pub(crate) fn handle_end(&mut self, key: K) -> bool {
         let Some(at) = self.lines.iter().position(|held| held.line.key == key) else { return false };
         let is_needed = !self.lines[at].line.carrier.asks().is_some_and(|asking| asking.ends_in_order());
-        self.lines.remove(at);
+        let end = self.lines.remove(at).line.carrier.end();
         if is_needed {
-            self.end = self.end.or(Some(End::Closed));
+            // How TLS has ended says more than that its socket did.
+            self.end = self.end.or(end.filter(|end| matches!(end, End::Tls(_)))).or(Some(End::Closed));
         }
         is_needed
     }

@@ -106,7 +106,127 @@ fn an_old_version_ends_with_its_key_and_what_was_sealed_before_arrives() {
     let sent = wire[0].to_vec();
     assert_eq!(here.handle_written(sent.len()), 2 * CONTENT_MAX);
     assert_eq!(hear(&mut there, &sent, 5000).len(), 2 * CONTENT_MAX);
-    assert_eq!((here.end(), there.end()), (Some(End::Tls(TlsEnd::Broken)), None));
+    assert_eq!((here.end(), there.end()), (Some(End::Tls(TlsEnd::UsedUp)), Some(End::Closed)));
+    // Nothing follows.
+    assert!(!here.has_own());
+    here.close();
+    let mut wire = [std::io::IoSlice::new(&[]); 1 + crate::carrier::OWN_SLICES];
+    assert!(!here.has_own() && here.wrap(&shown, &mut wire) == 0);
+}
+
+#[test]
+fn who_changes_its_key_at_its_limit_asks_the_other_side_for_the_same() {
+    let (mut here, mut there) = pair(NEW);
+    let (ours, _) = records(&mut here);
+    ours.sealer.most = ours.sealer.count + RESERVED + 2;
+    converse(&mut here, &mut there);
+    assert_eq!((records(&mut here).0.asides, records(&mut there).0.asides), (1, 1));
+}
+
+#[test]
+fn who_asks_for_other_keys_again_and_again_is_answered_once_while_nothing_goes_out() {
+    let (mut here, mut there) = pair(NEW);
+    for _ in 0..20 {
+        let (records, outward) = records(&mut here);
+        records.change_keys(true, outward).unwrap();
+        let wire = write(&mut here, b"", 1 << 20);
+        assert_eq!((hear(&mut there, &wire, 100), there.end()), (vec![], None));
+    }
+    let answer = write(&mut there, b"", 1 << 20);
+    assert_eq!(answer.len(), HEAD_BYTES + 5 + 1 + 16);
+    hear(&mut here, &answer, 100);
+    converse(&mut here, &mut there);
+}
+
+#[test]
+fn records_that_are_empty_are_borne_and_pay_for_nothing() {
+    for name in [OLD, NEW] {
+        let (mut here, mut there) = pair(name);
+        for _ in 0..100 {
+            let wire = say(&mut here, ContentType::ApplicationData, &[]);
+            assert_eq!((hear(&mut there, &wire, 100), there.end()), (vec![], None));
+        }
+        let (records, _) = records(&mut there);
+        assert_eq!((records.opened, records.asides), (0, 0));
+        converse(&mut here, &mut there);
+    }
+}
+
+#[test]
+fn who_wants_another_handshake_is_told_once_that_there_is_none() {
+    for by_client in [true, false] {
+        let (mut here, mut there) = pair(OLD);
+        let (from, to) = if by_client { (&mut here, &mut there) } else { (&mut there, &mut here) };
+        let asks: &[u8] = if by_client { &[1, 0, 0, 2, 3, 3] } else { &[0, 0, 0, 0] };
+        for is_first in [true, false] {
+            let wire = [say(from, ContentType::Handshake, &asks[..3]), say(from, ContentType::Handshake, &asks[3..])];
+            assert_eq!((hear(to, &wire.concat(), 7), to.end()), (vec![], None));
+            assert_eq!(to.has_own(), is_first);
+            let answer = write(to, b"", 1 << 20);
+            assert_eq!((hear(from, &answer, 7), from.end()), (vec![], None));
+        }
+        converse(from, to);
+        let alert = if by_client { AlertDescription::UnexpectedMessage } else { AlertDescription::DecodeError };
+        // It is a server that asks so, and it says no more than that.
+        let wire = say(from, ContentType::Handshake, &[0, 0, 0, 1, 0]);
+        assert_eq!((hear(to, &wire, 7), to.end()), (vec![], Some(End::Tls(TlsEnd::Broken))));
+        let answer = write(to, b"", 1 << 20);
+        hear(from, &answer, 7);
+        assert_eq!(from.end(), Some(End::Tls(TlsEnd::Told(alert.into()))));
+    }
+}
+
+/// Who ends a handshake and who hears its end, with what is said right behind, and what is heard of that.
+fn finish(name: CipherSuite, step: usize, behind: impl Fn(&mut Carrier) -> Vec<u8>) -> (Carrier, Carrier, Vec<u8>) {
+    let (mut from, mut to) = (client(suite(name)), relay());
+    // That is a client's in the newer version, and a server's in the older one.
+    for _ in 0..if name == NEW { 2 } else { 3 } {
+        let wire = write(&mut from, b"", 1 << 20);
+        assert_eq!(hear(&mut to, &wire, step), b"");
+        (from, to) = (to, from);
+    }
+    assert!(from.is_open() && !to.is_open());
+    let mut wire = write(&mut from, b"", 1 << 20);
+    wire.extend(behind(&mut from));
+    let heard = hear(&mut to, &wire, step);
+    assert!(to.is_open());
+    (from, to, heard)
+}
+
+#[test]
+fn what_is_said_right_behind_a_handshake_is_heard_as_it_is_later() {
+    for (name, step) in [(OLD, 1), (OLD, 1 << 20), (NEW, 1), (NEW, 1 << 20)] {
+        let (mut from, mut to, heard) = finish(name, step, |from| write(from, b"data", 1 << 20));
+        assert_eq!((&heard[..], to.end()), (&b"data"[..], None));
+        converse(&mut from, &mut to);
+
+        let (mut from, mut to, heard) = finish(name, step, |from| {
+            from.close();
+            write(from, b"last", 1 << 20)
+        });
+        assert_eq!((&heard[..], to.end()), (&b"last"[..], Some(End::Closed)));
+        to.close();
+        let answer = write(&mut to, b"", 1 << 20);
+        hear(&mut from, &answer, step);
+        assert_eq!(from.end(), Some(End::Closed));
+
+        let message: &[u8] = if name == NEW { &[24, 0, 0, 1, 1] } else { &[0, 0, 0, 0] };
+        for cut in 1..=message.len() {
+            let (mut from, mut to, heard) =
+                finish(name, step, |from| say(from, ContentType::Handshake, &message[..cut]));
+            assert_eq!((&heard[..], to.end()), (&b""[..], None));
+            if cut < message.len() {
+                let wire = say(&mut from, ContentType::Handshake, &message[cut..]);
+                assert_eq!((hear(&mut to, &wire, step), to.end()), (vec![], None));
+            }
+            if name == NEW {
+                let (records, _) = records(&mut from);
+                records.sealer = records.keys.next_sealer().unwrap();
+            }
+            assert!(to.has_own(), "it has an answer");
+            converse(&mut from, &mut to);
+        }
+    }
 }
 
 #[test]
@@ -156,13 +276,14 @@ fn what_concerns_who_wants_to_come_back_is_passed_over_by_a_client_alone() {
 #[test]
 fn what_breaks_the_rules_ends_it_and_is_told_why() {
     let of_both: &[(ContentType, &[u8], AlertDescription)] = &[
-        (ContentType::Handshake, &[1, 0, 0, 0], AlertDescription::UnexpectedMessage),
+        (ContentType::Handshake, &[2, 0, 0, 0], AlertDescription::UnexpectedMessage),
         (ContentType::Alert, &[1], AlertDescription::DecodeError),
         (ContentType::Heartbeat, &[0], AlertDescription::UnexpectedMessage),
     ];
     let of_the_new: &[(ContentType, &[u8], AlertDescription)] = &[
         (ContentType::Handshake, &[], AlertDescription::UnexpectedMessage),
-        (ContentType::Handshake, &[24, 0, 0, 1, 2], AlertDescription::DecodeError),
+        (ContentType::Handshake, &[24, 0, 0, 1, 2], AlertDescription::IllegalParameter),
+        (ContentType::Handshake, &[1, 0, 0, 0], AlertDescription::UnexpectedMessage),
         (ContentType::Handshake, &[24, 0, 0, 0], AlertDescription::DecodeError),
         (ContentType::Handshake, &[24, 0, 0, 2, 0, 0], AlertDescription::DecodeError),
         (ContentType::Handshake, &[24, 0, 0, 1, 0, 24], AlertDescription::UnexpectedMessage),
@@ -222,7 +343,7 @@ fn a_message_that_has_begun_goes_on_before_any_content() {
 #[test]
 fn nobody_is_kept_busy_with_records_that_have_no_content() {
     let changed = |here: &mut Carrier| {
-        let wire = say(here, ContentType::Handshake, &KEY_UPDATE);
+        let wire = say(here, ContentType::Handshake, &[24, 0, 0, 1, 0]);
         let (records, _) = records(here);
         records.sealer = records.keys.next_sealer().unwrap();
         wire

@@ -27,7 +27,7 @@ use super::inside::Inside;
 use certificate::Shown;
 use outward::Outward;
 use records::{CONTENT_MAX, Over, RECORD_MAX, Records};
-use rustls::Error;
+use rustls::{AlertDescription, Error};
 use seal::Pieces;
 use side::{HANDSHAKE_MAX, Next, Side};
 use std::io::IoSlice;
@@ -55,8 +55,11 @@ pub(super) struct Tls {
 }
 
 enum State {
-    /// It shakes hands.
-    Shaking(Side),
+    /// It shakes hands; the library has seen so many of the bytes that are held.
+    Shaking {
+        side: Side,
+        shown: usize,
+    },
     Open(Box<Records>),
     /// Its handshake came to nothing.
     Over,
@@ -86,7 +89,7 @@ impl Tls {
 
     fn new(side: Side, shown: Option<Shown>) -> Tls {
         Tls {
-            state: State::Shaking(side),
+            state: State::Shaking { side, shown: 0 },
             held: Vec::new(),
             outward: Outward::default(),
             has_answered: false,
@@ -124,32 +127,42 @@ impl Tls {
     pub(super) fn handle_wire(&mut self, wire: &mut [u8]) -> usize {
         // An idle connection keeps no memory for input.
         self.held = Vec::new();
-        let (read, kept) = self.shake(wire);
-        self.open(wire, (read, kept))
+        let read = self.shake(wire);
+        self.open(wire, read)
     }
 
-    /// Goes on with the handshake, if it is not done: how many bytes were used, and how many of those inside are at the front.
-    fn shake(&mut self, wire: &mut [u8]) -> (usize, usize) {
-        let (mut read, mut plain, mut words) = (0, Vec::new(), Vec::new());
-        let State::Shaking(side) = &mut self.state else { return (0, 0) };
-        let is_client = side.is_client();
+    /// Goes on with the handshake, if it is not done: how many bytes were used. The library is shown one record after the other, as it
+    /// would open what is behind the last of a handshake, too, and that is to be opened with keys of ours.
+    fn shake(&mut self, wire: &mut [u8]) -> usize {
+        let State::Shaking { side, shown } = &mut self.state else { return 0 };
+        let (is_client, mut words) = (side.is_client(), Vec::new());
+        let (mut read, mut whole) = (0, *shown);
+        let mut end = whole;
         while self.end.is_none() {
-            let step = side.take(&mut wire[read..], &mut plain, &mut words);
+            let step = side.take(&mut wire[read..end], &mut words);
             read += step.discard;
             match step.next {
-                Next::Again | Next::Blocked if side.is_done() => break,
+                Next::Again if side.is_done() && read == whole => break,
+                Next::Blocked if side.is_done() => break,
                 Next::Again => {}
-                Next::Blocked => {
-                    match wire.len() - read > side.held_max() {
-                        true => self.end = Some(End::Tls(TlsEnd::Broken)),
-                        false => self.held = wire[read..].to_vec(),
+                Next::Blocked => match side::record(&wire[whole..]) {
+                    Some(length) => {
+                        whole += length;
+                        end = whole;
                     }
-                    break;
-                }
+                    // Whether what is not whole may become one, its front tells.
+                    None if end < wire.len() => end = wire.len(),
+                    None if wire.len() - read > side.held_max() => self.end = Some(End::Tls(TlsEnd::Broken)),
+                    None => {
+                        self.held = wire[read..].to_vec();
+                        *shown = whole - read;
+                        break;
+                    }
+                },
                 Next::Closed => self.end = Some(End::Closed),
                 Next::Failed(error) => {
                     self.end = Some(End::Tls(end_of(&error, is_client)));
-                    side.last_words(&mut wire[read..], &mut words);
+                    side.last_words(&mut wire[read..end], &mut words);
                 }
             }
         }
@@ -159,25 +172,35 @@ impl Tls {
         self.outward.say(&words);
         if is_done {
             self.begin();
+            // A message that has begun in the last record of a handshake, which was opened already.
+            if read < whole {
+                self.refuse(AlertDescription::UnexpectedMessage);
+            }
         }
-        // What is inside is less than what it came in.
-        let count = plain.len().min(read);
-        wire[..count].copy_from_slice(&plain[..count]);
-        (read, count)
+        read
     }
 
     /// The handshake is done.
     fn begin(&mut self) {
-        let State::Shaking(side) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let State::Shaking { side, .. } = std::mem::replace(&mut self.state, State::Over) else { return };
         match side.into_keys().and_then(Records::new) {
             Ok(records) => self.state = State::Open(Box::new(records)),
             Err(_) => self.end = Some(End::Tls(TlsEnd::Broken)),
         }
     }
 
-    /// Opens what is whole of the records behind `read`, and moves what is inside to `kept`: how much is in front then.
-    fn open(&mut self, wire: &mut [u8], (mut read, mut kept): (usize, usize)) -> usize {
-        let State::Open(records) = &mut self.state else { return kept };
+    /// What came breaks the rules, and whoever said it is told so.
+    fn refuse(&mut self, why: AlertDescription) {
+        if let State::Open(records) = &mut self.state {
+            records.complain(why, &mut self.outward);
+        }
+        self.end = Some(End::Tls(TlsEnd::Broken));
+    }
+
+    /// Opens what is whole of the records behind `read`, and moves what is inside to the front: how much that is.
+    fn open(&mut self, wire: &mut [u8], mut read: usize) -> usize {
+        let State::Open(records) = &mut self.state else { return 0 };
+        let mut kept = 0;
         while self.end.is_none() {
             match records.open(&mut wire[read..], &mut self.outward) {
                 Ok(Some(opened)) => {
@@ -194,8 +217,8 @@ impl Tls {
                     break;
                 }
                 Err(alert) => {
-                    records.complain(alert, &mut self.outward);
-                    self.end = Some(End::Tls(TlsEnd::Broken));
+                    self.refuse(alert);
+                    break;
                 }
             }
         }
@@ -228,8 +251,9 @@ impl Tls {
             return;
         }
         if records.seal(content, &mut self.outward).is_err() {
-            // Its key has sealed as much as it may, and there is no other.
-            self.end = Some(End::Tls(TlsEnd::Broken));
+            // Its key has sealed as much as it may, and there is no other: what is left is enough to say so.
+            records.close(&mut self.outward);
+            self.end = Some(End::Tls(TlsEnd::UsedUp));
         }
         self.outward.count(|content| inside.handle_written(content));
     }

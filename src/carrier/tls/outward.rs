@@ -18,6 +18,8 @@ pub(super) struct Outward {
     filled: usize,
     /// Bytes of those that are gone.
     gone: usize,
+    /// Where the last change of keys ends among them, if it is not gone.
+    change: usize,
     /// Those of the records in it that have something of what is inside.
     records: VecDeque<Record>,
     close: Closing,
@@ -84,6 +86,16 @@ impl Outward {
         self.filled += words.len();
     }
 
+    /// What was sealed last says that our keys change.
+    pub(super) fn note_change(&mut self) {
+        self.change = self.filled;
+    }
+
+    /// Whether such a change is yet to go out.
+    pub(super) fn has_change(&self) -> bool {
+        self.gone < self.change
+    }
+
     /// Asks of each record how many bytes of its content are the link's.
     pub(super) fn count(&mut self, mut link: impl FnMut(usize) -> usize) {
         self.records.iter_mut().for_each(|record| record.link = link(record.content));
@@ -106,7 +118,7 @@ impl Outward {
             link += record.link;
         }
         if self.is_empty() {
-            (self.filled, self.gone) = (0, 0);
+            (self.filled, self.gone, self.change) = (0, 0, 0);
             if self.sealed.len() <= KEPT_MIN {
                 (self.sealed, self.records) = (Vec::new(), VecDeque::new());
             }

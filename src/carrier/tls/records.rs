@@ -21,9 +21,8 @@ const ASIDES_FREE: u64 = 32;
 const ASIDE_EVERY: u64 = 1024;
 /// Records that are left for other things than content when a key has sealed as many as it may.
 const RESERVED: u64 = 16;
-
-/// The other side is asked for no change of keys (RFC 8446, 4.6.3).
-const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+/// The level of an alert that is no end by itself.
+const WARNING: u8 = 1;
 
 /// See the module.
 pub(super) struct Records {
@@ -33,9 +32,11 @@ pub(super) struct Records {
     form: Form,
     /// A message of a handshake that began, and goes on in the next record.
     message: Message,
-    /// Records that were opened.
+    /// Whether it was said that there is no other handshake.
+    has_declined: bool,
+    /// Records that had content.
     opened: u64,
-    /// Those of them that had no content.
+    /// Those that said something else.
     asides: u64,
 }
 
@@ -75,13 +76,24 @@ enum Said {
     Nothing,
     /// The other side's keys are others from here on; whether ours are to be, too.
     Changed { ours_too: bool },
+    /// The other side wants another handshake.
+    Renegotiation,
 }
 
 impl Records {
     pub(super) fn new((keys, secrets): (Keys, Secrets)) -> Result<Records, Error> {
         let (opener, sealer) = keys.begin(secrets)?;
         let form = keys.form();
-        Ok(Records { keys, opener, sealer, form, message: Message::default(), opened: 0, asides: 0 })
+        Ok(Records {
+            keys,
+            opener,
+            sealer,
+            form,
+            message: Message::default(),
+            has_declined: false,
+            opened: 0,
+            asides: 0,
+        })
     }
 
     /// Opens the record at the front, if it is whole. What there is to say to it goes out.
@@ -99,10 +111,11 @@ impl Records {
             _ => AlertDescription::UnexpectedMessage,
         })?;
         self.opener.count += 1;
-        self.opened += 1;
         let at = HEAD_BYTES + self.form.nonce_bytes;
         let (kind, length) = (record.typ, record.payload.len());
         if kind == ContentType::ApplicationData && self.message.have == 0 {
+            // Those that are empty pay for nothing, and cost no more than small ones.
+            self.opened += u64::from(length > 0);
             return Ok(Some(Opened { used, content: at..at + length, end: None }));
         }
         self.asides += 1;
@@ -135,7 +148,6 @@ impl Records {
     }
 
     fn hear_alert(&self, alert: &[u8]) -> Result<Option<Over>, AlertDescription> {
-        const WARNING: u8 = 1;
         let [level, number] = alert else { return Err(AlertDescription::DecodeError) };
         let is_warning = *level == WARNING;
         Ok(match AlertDescription::from(*number) {
@@ -157,18 +169,27 @@ impl Records {
             let may_come = |kind| match kind {
                 HandshakeType::KeyUpdate => is_new,
                 HandshakeType::NewSessionTicket => is_new && is_client,
-                // It asks for what nobody does any more, and needs no answer (RFC 5246, 7.4.1.1).
+                // They ask for what nobody does any more.
                 HandshakeType::HelloRequest => !is_new && is_client,
+                HandshakeType::ClientHello => !is_new && !is_client,
                 _ => false,
             };
-            let Said::Changed { ours_too } = self.message.take(&mut bytes, may_come)? else { continue };
+            let ours_too = match self.message.take(&mut bytes, may_come)? {
+                Said::Nothing => continue,
+                Said::Renegotiation => {
+                    self.decline(out);
+                    continue;
+                }
+                Said::Changed { ours_too } => ours_too,
+            };
             // What follows has other keys, and so begins another record.
             if !bytes.is_empty() {
                 return Err(AlertDescription::UnexpectedMessage);
             }
             self.opener = self.keys.next_opener().map_err(|_| AlertDescription::InternalError)?;
-            if ours_too {
-                self.change_keys(out).map_err(|_| AlertDescription::InternalError)?;
+            // One that is yet to go out answers this, too: else whoever asks and reads nothing makes it long.
+            if ours_too && !out.has_change() {
+                self.change_keys(false, out).map_err(|_| AlertDescription::InternalError)?;
             }
         }
         Ok(())
@@ -183,26 +204,34 @@ impl Records {
         out.expect(content.len() + records * OVERHEAD_MAX);
         while content.len() > 0 {
             if self.sealer.count + RESERVED >= self.sealer.most {
-                self.change_keys(out)?;
+                // Whoever says much hears much, perhaps.
+                self.change_keys(true, out)?;
             }
             self.sealer.seal(ContentType::ApplicationData, content.split_front(CONTENT_MAX), out)?;
         }
         Ok(())
     }
 
-    /// Has other keys from here on, and says so.
-    fn change_keys(&mut self, out: &mut Outward) -> Result<(), Error> {
+    /// Has other keys from here on, and says so, perhaps asking the same of the other side (RFC 8446, 4.6.3).
+    fn change_keys(&mut self, asks: bool, out: &mut Outward) -> Result<(), Error> {
         if !self.form.is_new {
             return Err(Error::EncryptError);
         }
-        self.seal_words(ContentType::Handshake, &KEY_UPDATE, out)?;
+        self.seal_words(ContentType::Handshake, &[24, 0, 0, 1, u8::from(asks)], out)?;
+        out.note_change();
         self.sealer = self.keys.next_sealer()?;
         Ok(())
     }
 
+    /// Says that there is no other handshake (RFC 5246, 7.2.2): once, as whoever asks again has heard it.
+    fn decline(&mut self, out: &mut Outward) {
+        if !std::mem::replace(&mut self.has_declined, true) {
+            self.tell(WARNING, AlertDescription::NoRenegotiation, out);
+        }
+    }
+
     /// Says that nothing follows.
     pub(super) fn close(&mut self, out: &mut Outward) {
-        const WARNING: u8 = 1;
         self.tell(WARNING, AlertDescription::CloseNotify, out);
     }
 
@@ -252,7 +281,9 @@ impl Message {
         match (kind, length, first) {
             (HandshakeType::KeyUpdate, 1, 0) => Ok(Said::Changed { ours_too: false }),
             (HandshakeType::KeyUpdate, 1, 1) => Ok(Said::Changed { ours_too: true }),
-            (HandshakeType::KeyUpdate, ..) => Err(AlertDescription::DecodeError),
+            (HandshakeType::KeyUpdate, 1, _) => Err(AlertDescription::IllegalParameter),
+            (HandshakeType::HelloRequest, 0, _) | (HandshakeType::ClientHello, ..) => Ok(Said::Renegotiation),
+            (HandshakeType::KeyUpdate | HandshakeType::HelloRequest, ..) => Err(AlertDescription::DecodeError),
             _ => Ok(Said::Nothing),
         }
     }

@@ -3,6 +3,7 @@
 use super::certificate::Shown;
 use super::ends::{TlsClient, TlsFault, TlsServer};
 use super::keys::{Keys, Secrets};
+use super::seal::HEAD_BYTES;
 use rustls::Error;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
@@ -79,17 +80,17 @@ impl Side {
         }
     }
 
-    /// A step with what came: content goes behind `plain`, answers behind `words`.
-    pub(super) fn take(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, words: &mut Vec<u8>) -> Step {
+    /// A step with what came: answers go behind `words`.
+    pub(super) fn take(&mut self, wire: &mut [u8], words: &mut Vec<u8>) -> Step {
         match self {
-            Side::Client(connection) => heed(connection.process_tls_records(wire), plain, words),
-            Side::Server(connection) => heed(connection.process_tls_records(wire), plain, words),
+            Side::Client(connection) => heed(connection.process_tls_records(wire), words),
+            Side::Server(connection) => heed(connection.process_tls_records(wire), words),
         }
     }
 
     /// It has failed: what it has to say of that goes behind `words`. It is asked for no more than that: it would fail once more.
     pub(super) fn last_words(&mut self, rest: &mut [u8], words: &mut Vec<u8>) {
-        while self.has_words() && matches!(self.take(rest, &mut Vec::new(), words).next, Next::Again) {}
+        while self.has_words() && matches!(self.take(rest, words).next, Next::Again) {}
     }
 
     fn has_words(&self) -> bool {
@@ -100,21 +101,17 @@ impl Side {
     }
 }
 
+/// How long the record at the front is, with its head, if it is whole.
+pub(super) fn record(wire: &[u8]) -> Option<usize> {
+    let [_, _, _, length @ ..] = wire.first_chunk::<HEAD_BYTES>()?;
+    let length = HEAD_BYTES + usize::from(u16::from_be_bytes(*length));
+    (length <= wire.len()).then_some(length)
+}
+
 /// Does what the library wants.
-fn heed<Data>(status: UnbufferedStatus<'_, '_, Data>, plain: &mut Vec<u8>, words: &mut Vec<u8>) -> Step {
-    let UnbufferedStatus { mut discard, state } = status;
+fn heed<Data>(status: UnbufferedStatus<'_, '_, Data>, words: &mut Vec<u8>) -> Step {
+    let UnbufferedStatus { discard, state } = status;
     let next = match state {
-        // What comes right behind a handshake, as far as the library has looked already.
-        Ok(ConnectionState::ReadTraffic(mut records)) => loop {
-            match records.next_record() {
-                Some(Ok(record)) => {
-                    discard += record.discard;
-                    plain.extend_from_slice(record.payload);
-                }
-                Some(Err(error)) => break Next::Failed(error),
-                None => break Next::Again,
-            }
-        },
         Ok(ConnectionState::EncodeTlsData(mut said)) => encode(&mut said, words),
         Ok(ConnectionState::TransmitTlsData(said)) => {
             said.done();

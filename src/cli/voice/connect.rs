@@ -203,6 +203,7 @@ impl Failing<'_> {
             | Down::ProxyLogin
             | Down::Undecided
             | Down::Paused
+            | Down::KeyUsedUp
             | Down::Said(_) => false,
         }
     }
@@ -260,6 +261,7 @@ fn down(why: Down) -> Cow<'static, str> {
         }
         Down::NotTls => "answered with something else than TLS, or with none that this program speaks",
         Down::TlsAlert(alert) => return alert_text(alert).into(),
+        Down::KeyUsedUp => "has been sent as much as one key of TLS 1.2 may seal: a new connection has a new key",
         Down::Untrusted(_) => "showed a certificate that is not trusted",
         Down::NotTaken(None) => "answered with something else than what carries a link",
         Down::Unreachable | Down::ProxyLogin => "could not be reached",
