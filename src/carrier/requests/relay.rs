@@ -5,8 +5,10 @@ use crate::carrier::{CarrierId, End, What};
 
 /// Connections of a link at a time, at most: a client has two each way, while one gives way to the next.
 const LINES_MAX: usize = 6;
-/// Connections that wait with the same request, at most: those that repeat it must not keep out the one before it.
-const WAITING_MAX: usize = 2;
+/// Connections that bring the same POST, at most: those that repeat it must not keep out others.
+const SAME_MAX: usize = 2;
+/// A POST so far before the next is no repeat of one that a client still waits for: it has two that are not answered.
+const KNOWN_UPS: u64 = 2;
 
 /// See the module.
 pub(crate) struct RelayEnd<K, S> {
@@ -24,15 +26,43 @@ pub(crate) struct RelayEnd<K, S> {
 
 struct Held<K, S> {
     line: Line<K, S>,
-    /// The POST that it brings: its number, its length, and how much of that has come.
-    up: Option<(u64, usize, usize)>,
+    /// The POST that it brings, or has brought if it has brought no other and asked for no answer since.
+    up: Option<Up>,
+}
+
+/// A POST that has had its turn.
+#[derive(Clone, Copy)]
+struct Up {
+    number: u64,
+    length: usize,
+    /// How much of that has come.
+    came: usize,
+    /// Whether any of it was new.
+    was_new: bool,
 }
 
 impl<K, S> Held<K, S> {
-    /// Whether it has a POST with this number, which waits for its turn.
-    fn brings(&self, up: u64) -> bool {
-        let request = self.line.carrier.asked();
-        request.is_some_and(|request| matches!(request.what, What::Up(number, _) if number == up))
+    /// The number of the POST on it that waits for its turn.
+    fn waits(&self) -> Option<u64> {
+        let request = self.line.carrier.asked()?;
+        if let What::Up(number, _) = request.what { Some(number) } else { None }
+    }
+
+    /// The number of the POST on it that is not whole.
+    fn brings(&self) -> Option<u64> {
+        self.waits().or(self.up.filter(|up| up.came < up.length).map(|up| up.number))
+    }
+
+    /// Whether it brings only what is known, or has brought only that and asks for nothing: who waits for the link loses nothing by its end.
+    fn is_vain(&self, next_up: u64) -> bool {
+        let is_known = |up: Up| up.number < next_up && (up.came < up.length || !up.was_new);
+        self.line.carrier.asked().is_none() && self.up.is_some_and(is_known)
+    }
+
+    /// Whether it waits for a request, and owes nothing.
+    fn is_idle(&self) -> bool {
+        let carrier = &self.line.carrier;
+        carrier.served().is_some_and(|served| served.is_idle()) && !carrier.has_own()
     }
 }
 
@@ -47,7 +77,7 @@ struct Order {
 
 impl Order {
     /// So much of a POST came behind so much of it; how much of that was passed on before.
-    fn pass(&mut self, (number, length, before): (u64, usize, usize), count: usize) -> usize {
+    fn pass(&mut self, Up { number, length, came: before, .. }: Up, count: usize) -> usize {
         if number != self.up {
             return count;
         }
@@ -115,26 +145,39 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
 
     /// A connection brings a request for this link. It comes back if there are too many.
     pub(crate) fn join(&mut self, line: Line<K, S>) -> Option<Line<K, S>> {
-        let asked = line.carrier.asked();
-        let mut same = self.lines.iter().filter(|held| held.line.carrier.asked() == asked);
-        if let (Some(oldest), true) = (same.next().map(|held| held.line.key), same.count() + 1 >= WAITING_MAX) {
-            self.give_way(oldest);
+        let up = line
+            .carrier
+            .asked()
+            .and_then(|asked| if let What::Up(number, _) = asked.what { Some(number) } else { None });
+        if let Some(same) = up.and_then(|number| self.surplus(number)) {
+            self.give_way(same);
         }
         if self.lines.len() >= LINES_MAX {
-            let waits_for_nothing = |held: &&Held<K, S>| {
-                let carrier = &held.line.carrier;
-                let is_idle = carrier.served().is_some_and(|served| served.is_idle()) && !carrier.has_own();
-                is_idle && self.answering != Some(held.line.key)
-            };
-            let Some(idle) = self.lines.iter().find(waits_for_nothing).map(|held| held.line.key) else {
-                return Some(line);
-            };
-            self.give_way(idle);
+            let is_known = up.is_some_and(|number| number < self.order.up);
+            let Some(other) = self.dispensable(is_known) else { return Some(line) };
+            self.give_way(other);
         }
         let key = line.key;
         self.lines.push(Held { line, up: None });
         self.place(key);
         None
+    }
+
+    /// Of as many connections as may bring the same POST, that which has brought least of it.
+    fn surplus(&self, up: u64) -> Option<K> {
+        let same = || self.lines.iter().filter(|held| held.brings() == Some(up));
+        let came =
+            |held: &&Held<K, S>| held.up.filter(|brought| brought.number == up).map_or(0, |brought| brought.came);
+        same().min_by_key(came).filter(|_| same().count() >= SAME_MAX).map(|held| held.line.key)
+    }
+
+    /// A connection that gives way to one that brings a request: to what is known only one that brings no more than that, since the
+    /// client may be using the others again.
+    fn dispensable(&self, to_known: bool) -> Option<K> {
+        let vain = self.lines.iter().find(|held| held.is_vain(self.order.up));
+        let is_free = |held: &&Held<K, S>| held.is_idle() && self.answering != Some(held.line.key);
+        let idle = || self.lines.iter().find(is_free).filter(|_| !to_known);
+        vain.or_else(idle).map(|held| held.line.key)
     }
 
     /// A connection that is not part of it any more: its carrier has ended, or it brings a request of another link.
@@ -183,9 +226,10 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
         let count = content.len();
         let Some(held) = self.lines.iter_mut().find(|held| held.line.key == key) else { return 0 };
         let mut known = count;
-        if let Some((number, length, before)) = held.up {
-            known = self.order.pass((number, length, before), count);
-            held.up = Some((number, length, before + count));
+        if let Some(up) = &mut held.up {
+            known = self.order.pass(*up, count);
+            up.came += count;
+            up.was_new |= known < count;
         }
         content.copy_within(known.., 0);
         self.place(key);
@@ -200,7 +244,8 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
             .lines
             .iter()
             .find(|held| {
-                held.brings(self.order.up) && held.line.carrier.asked().is_some_and(|asked| asked.carrier == self.id)
+                held.waits() == Some(self.order.up)
+                    && held.line.carrier.asked().is_some_and(|asked| asked.carrier == self.id)
             })
             .map(|held| held.line.key)
         {
@@ -224,11 +269,11 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
         }
         let Some(held) = self.lines.iter_mut().find(|held| held.line.key == key) else { return };
         let Some(served) = held.line.carrier.served_mut() else { return };
-        if number > self.order.up {
+        if number > self.order.up || number.saturating_add(KNOWN_UPS) < self.order.up {
             return served.refuse();
         }
         served.accept();
-        held.up = Some((number, length, 0));
+        held.up = Some(Up { number, length, came: 0, was_new: false });
         if length == 0 && number == self.order.up {
             // Nothing follows.
             self.order.up += 1;
@@ -237,6 +282,9 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
     }
 
     fn place_down(&mut self, key: K, number: u64) {
+        if let Some(held) = self.lines.iter_mut().find(|held| held.line.key == key) {
+            held.up = None;
+        }
         if self.next == Some(key) {
             return;
         }

@@ -156,24 +156,71 @@ fn a_connection_that_others_use_too_brings_their_requests_and_takes_nothing_alon
 #[test]
 fn one_link_has_so_many_connections_and_those_that_wait_for_nothing_give_way() {
     let (mut relay, id) = begun();
-    let waits = |count: u8| post(&id, 1, &vec![b'x'; usize::from(count)]);
-    for key in 1..6 {
-        assert!(relay.join(asked(key, &waits(key))).is_none());
+    let silent = |number: u64, length: usize| head("POST", &id, &format!("u.{number}"), Some(length));
+    // The second request for an answer waits, as a chunk of the first has begun; and each POST comes twice.
+    let line = relay.line_mut(0).expect("it is there");
+    written(&mut line.carrier, b"promised", usize::MAX);
+    relay.handle_written(0, 5);
+    assert!(relay.join(asked(1, &head("GET", &id, "d.1", None))).is_none());
+    for (key, number) in [(2, 1), (3, 1), (4, 0), (5, 0)] {
+        assert!(relay.join(asked(key, &silent(number, 3))).is_none());
     }
-    assert!(relay.join(asked(6, &waits(6))).is_some(), "there are enough");
-    relay.handle_end(1);
+    assert!(relay.join(asked(6, &head("GET", &id, "d.2", None))).is_some(), "there are enough");
+    // The same once more takes the place of one of the same, whatever length it says.
+    assert!(relay.join(asked(7, &silent(1, 9))).is_none() && relay.take_dropped() == [2]);
+    let begun = [silent(0, 3), b"n".to_vec()].concat();
+    assert!(relay.join(asked(8, &begun)).is_none() && relay.take_dropped() == [4]);
+    assert_eq!(held(&mut relay), b"n");
     assert!(
-        relay.join(asked(6, &waits(3))).is_none() && relay.take_dropped().is_empty(),
-        "the same once more may wait"
+        relay.join(asked(9, &silent(0, 3))).is_none() && relay.take_dropped() == [5],
+        "not that which brings something"
     );
-    relay.handle_end(5);
-    assert!(relay.join(asked(8, &waits(3))).is_none() && relay.take_dropped() == [3], "and not once more again");
-    assert!(relay.join(asked(7, &post(&id, 0, b"now"))).is_none());
-    assert_eq!(held(&mut relay), b"nowxx");
-    for key in 2..9 {
+    let mut rest = b"ow".to_vec();
+    assert_eq!(relay.handle_wire(8, &mut rest), 2);
+    answer(&mut relay, 8, &[]);
+    // What nobody needs gives way: first what repeats, then what is idle.
+    assert!(relay.join(asked(10, &silent(2, 3))).is_none() && relay.take_dropped() == [9]);
+    assert!(relay.join(asked(11, &silent(2, 3))).is_none() && relay.take_dropped() == [8]);
+}
+
+#[test]
+fn whoever_repeats_what_has_come_takes_no_place_that_the_client_needs() {
+    let (mut relay, id) = begun();
+    let silent = |number: u64| head("POST", &id, &format!("u.{number}"), Some(262_144));
+    for number in 0..5 {
+        let key = u8::try_from(number % 2).unwrap() + 1;
+        let words = post(&id, number, b"said");
+        if relay.line_mut(key).is_some() {
+            assert_eq!(relay.handle_wire(key, &mut words.clone()), 0);
+        } else {
+            assert!(relay.join(asked(key, &words)).is_none());
+        }
+        assert_eq!(held(&mut relay), b"said");
         answer(&mut relay, key, &[]);
     }
-    assert!(relay.join(asked(9, &head("GET", &id, "d.1", None))).is_none());
+    // What the client can wait for no more is not there, and what it can takes no more than what is left.
+    for key in 10..16 {
+        assert!(relay.join(asked(key, &silent(0))).is_none());
+        assert!(answer(&mut relay, key, &[]).starts_with(b"HTTP/1.1 404 "), "{key}");
+        assert_eq!(relay.take_leaver().map(|line| line.key), Some(key));
+    }
+    for (key, number) in (20..40).zip([3, 4].into_iter().cycle()) {
+        // On every other the whole comes, and it stays.
+        let words = if key % 3 == 0 { post(&id, number, b"said") } else { silent(number) };
+        let _ = relay.join(asked(key, &words));
+        assert_eq!(held(&mut relay), b"");
+        (0..=key).for_each(|key| drop(answer(&mut relay, key, &[])));
+    }
+    assert!(relay.lines().count() <= 6);
+    // The connections that the client had are there, and so is room for others.
+    assert!(relay.may_read(1) && relay.may_read(2), "they may be in use again");
+    assert_eq!(relay.handle_wire(1, &mut post(&id, 6, b"second")), 0);
+    assert!(relay.join(asked(50, &post(&id, 5, b"first "))).is_none());
+    assert_eq!(held(&mut relay), b"first second");
+    assert!(relay.join(asked(51, &head("GET", &id, "d.1", None))).is_none());
+    answer(&mut relay, 0, &[]);
+    assert_eq!(relay.answering(), Some(51));
+    assert_eq!(relay.end(), None);
 }
 
 #[test]
