@@ -230,6 +230,32 @@ fn what_is_said_right_behind_a_handshake_is_heard_as_it_is_later() {
 }
 
 #[test]
+fn what_a_server_says_before_it_has_heard_a_client_is_heard() {
+    use std::io::Write;
+    for (step, is_last) in [(1, false), (1, true), (1 << 20, false), (1 << 20, true)] {
+        let mut config = (*super::super::ends::for_tests().unwrap().config()).clone();
+        config.send_half_rtt_data = true;
+        let mut there = rustls::ServerConnection::new(config.into()).unwrap();
+        let mut here = client(suite(NEW));
+        there.read_tls(&mut &write(&mut here, b"", 1 << 20)[..]).unwrap();
+        there.process_new_packets().unwrap();
+        there.writer().write_all(b"data").unwrap();
+        if is_last {
+            there.send_close_notify();
+        }
+        let mut wire = Vec::new();
+        while there.wants_write() {
+            there.write_tls(&mut wire).unwrap();
+        }
+        assert_eq!(hear(&mut here, &wire, step), b"data");
+        assert_eq!((here.is_open(), here.end()), (true, is_last.then_some(End::Closed)));
+        let answer = write(&mut here, b"heard", 1 << 20);
+        there.read_tls(&mut &answer[..]).unwrap();
+        assert_eq!(there.process_new_packets().unwrap().plaintext_bytes_to_read(), 5);
+    }
+}
+
+#[test]
 fn who_is_asked_for_other_keys_changes_them_at_once() {
     let (mut here, mut there) = pair(NEW);
     let wire = say(&mut here, ContentType::Handshake, &[24, 0, 0, 1, 1]);
