@@ -9,10 +9,10 @@
 //! nobody.
 
 use super::approach::{Approach, Approached, Arrival, Means};
-use super::dialled::{Dial, Parting, closed, down, on_the_way, refused};
+use super::dialled::{Dial, Parting, closed, down, leads_nowhere, on_the_way, refused};
 use super::leavers::Leavers;
 use super::requests::{Came, Needs, Requests};
-use super::way::{Hindrance, Obstacle, Way};
+use super::way::{Hindrance, Way};
 use crate::carrier::proxy::Destination;
 use crate::carrier::{Carrier, HELD_MAX, OWN_SLICES, Target, TlsClient};
 use crate::names::{RelayAddress, Scheme};
@@ -47,7 +47,7 @@ pub(super) struct Connection {
     filled: usize,
     /// Whom to believe, where TLS is asked for.
     tls: Option<TlsClient>,
-    /// Some of that came right behind the carrier's handshake, and the node has not had it.
+    /// Some of that came right behind the carrier's handshake, or the carrier's end did, and the node has not had it.
     is_unheard: bool,
     /// The command whose standard streams the socket is.
     command: Option<Child>,
@@ -232,7 +232,7 @@ impl Connection {
             }
         }
         let ends = socket.addresses();
-        self.is_unheard = self.filled > 0;
+        self.is_unheard = self.filled > 0 || carrier.end().is_some();
         self.state = State::Up(socket, carrier);
         Dial::Up(ends)
     }
@@ -272,7 +272,7 @@ impl Connection {
         let State::Up(socket, carrier) = &mut self.state else { return None };
         if std::mem::take(&mut self.is_unheard) {
             let count = self.filled;
-            self.feed(now, node);
+            self.hear(now, node, count);
             return Some(count);
         }
         if !socket.is_readable() {
@@ -283,19 +283,8 @@ impl Connection {
         match socket.try_read(&mut room[held..]) {
             Ok(Read::Bytes(count)) => {
                 let link = carrier.handle_wire(&mut room[..held + count]);
-                let end = carrier.end();
-                if end.is_some() {
-                    // It is told what it is to know; whether it hears that changes nothing.
-                    let _ = flush(socket, carrier);
-                }
                 self.filled += link;
-                // What the carrier says itself is no life of the link.
-                if link > 0 {
-                    self.feed(now, node);
-                }
-                if let Some(end) = end {
-                    node.handle_down(now, down(end));
-                }
+                self.hear(now, node, link);
                 return Some(count);
             }
             Ok(Read::Later) => return None,
@@ -309,12 +298,26 @@ impl Connection {
         Some(0)
     }
 
-    /// The same where requests make up the link.
+    /// The carrier has had something, and so many bytes of the link with it.
+    fn hear(&mut self, now: Instant, node: &mut Node, link: usize) {
+        let State::Up(socket, carrier) = &mut self.state else { return };
+        let end = carrier.end();
+        if end.is_some() {
+            // It is told what it is to know; whether it hears that changes nothing.
+            let _ = flush(socket, carrier);
+        }
+        self.feed(now, node, link);
+        if let Some(end) = end {
+            node.handle_down(now, down(end));
+        }
+    }
+
+    /// Reads once where requests make up the link, and gives the node what came.
     fn receive_parts(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
         let State::Requests(requests, _) = &mut self.state else { return None };
         if std::mem::take(&mut self.is_unheard) {
             let count = self.filled;
-            self.feed(now, node);
+            self.feed(now, node, count);
             return Some(count);
         }
         let came = requests.read(now, &mut self.input[self.filled..]);
@@ -322,9 +325,7 @@ impl Connection {
         let moved = match came {
             Came::Bytes { wire, link } => {
                 self.filled += link;
-                if link > 0 {
-                    self.feed(now, node);
-                }
+                self.feed(now, node, link);
                 Some(wire)
             }
             Came::Nothing => None,
@@ -353,8 +354,12 @@ impl Connection {
         written
     }
 
-    /// Gives the node what has come.
-    fn feed(&mut self, now: Instant, node: &mut Node) {
+    /// Gives the node what has come, so many bytes of the link the last time.
+    fn feed(&mut self, now: Instant, node: &mut Node, link: usize) {
+        // What the carrier says itself is no life of the link.
+        if link == 0 {
+            return;
+        }
         let used = node.handle_bytes(now, &self.input[..self.filled]);
         self.input.copy_within(used..self.filled, 0);
         self.filled -= used;
@@ -457,11 +462,6 @@ impl Drop for Connection {
             requests.kill();
         }
     }
-}
-
-/// What a command is in the way by.
-fn leads_nowhere(what: Hindrance) -> Dial {
-    Dial::Failed(Down::Unreachable, Fault::System(Arc::new(Obstacle { proxy: None, what }.into_error())))
 }
 
 /// Writes once of what the node has to say; how much of that the kernel took.

@@ -1,5 +1,6 @@
 //! How connections to a relay come about, and how they end, whatever they are made of.
 
+use super::way::{Hindrance, Obstacle};
 use crate::carrier::{Carrier, Distrust, Doubt, End, TlsEnd};
 use crate::node::{Down, Fault};
 use std::net::SocketAddr;
@@ -68,4 +69,9 @@ pub(super) fn refused(end: End, distrust: Option<Distrust>) -> Dial {
         Some(distrust) => Dial::Refused(Down::Untrusted(distrust.doubt), Some(Fault::Certificate(Arc::new(distrust)))),
         None => Dial::Refused(down(end), None),
     }
+}
+
+/// What a command is in the way by.
+pub(super) fn leads_nowhere(what: Hindrance) -> Dial {
+    Dial::Failed(Down::Unreachable, Fault::System(Arc::new(Obstacle { proxy: None, what }.into_error())))
 }

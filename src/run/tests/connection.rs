@@ -139,7 +139,14 @@ fn reach(
         let words = write(&mut carrier, b"", usize::MAX);
         (answer(stream, &words), carrier)
     });
-    let mut dial = connection.dial(Instant::now(), reactor, (&to, &Way::Straight));
+    let dial = dialled(connection, reactor, &to);
+    let (stream, carrier) = serving.join().unwrap();
+    (dial, stream, carrier)
+}
+
+/// Dials until something has come of it.
+fn dialled(connection: &mut Connection, reactor: &mut Reactor, to: &RelayAddress) -> Dial {
+    let mut dial = connection.dial(Instant::now(), reactor, (to, &Way::Straight));
     until(|| {
         if !matches!(dial, Dial::Resolving | Dial::Connecting | Dial::Opening) {
             return Some(());
@@ -148,8 +155,7 @@ fn reach(
         dial = connection.advance(Instant::now(), reactor).unwrap();
         None
     });
-    let (stream, carrier) = serving.join().unwrap();
-    (dial, stream, carrier)
+    dial
 }
 
 fn wait(connection: &mut Connection, reactor: &mut Reactor) {
@@ -230,6 +236,47 @@ fn what_comes_right_behind_the_answer_is_heard_at_once() {
         wait(&mut connection, &mut reactor);
         gone(&mut node)
     });
+}
+
+/// Takes a connection, answers the hello of its TLS, and says at once that nothing follows.
+fn answer_and_end(relay: &TcpListener) -> TcpStream {
+    let made = rcgen::generate_simple_self_signed(["relay.example".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    // It has no need to hear the client first.
+    config.send_half_rtt_data = true;
+    let mut tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+    let mut stream = relay.accept().unwrap().0;
+    stream.set_read_timeout(Some(WHILE)).unwrap();
+    while !tls.wants_write() {
+        assert!(tls.read_tls(&mut stream).unwrap() > 0);
+        tls.process_new_packets().unwrap();
+    }
+    tls.send_close_notify();
+    let mut wire = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut wire).unwrap();
+    }
+    stream.write_all(&wire).unwrap();
+    stream
+}
+
+#[test]
+fn an_end_right_behind_a_handshake_of_tls_is_told_while_the_socket_has_none() {
+    let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = format!("tls://{}@{}", Identity::from_seed(&[2; 32]).id(), relay.local_addr().unwrap()).parse().unwrap();
+    let (mut reactor, mut node) = (Reactor::new(8).unwrap(), node());
+    let mut connection = Connection::new(Slot::own(2), Some(crate::run::trust::of_anybody()));
+    let serving = std::thread::spawn(move || answer_and_end(&relay));
+    assert!(matches!(dialled(&mut connection, &mut reactor, &to), Dial::Up(_)));
+    let _theirs = serving.join().unwrap();
+    let now = Instant::now();
+    node.handle_connected(now);
+    receive(&mut connection, &mut reactor, &mut node, now);
+    assert_eq!(gone(&mut node), Some(Down::Unproven));
 }
 
 #[test]
