@@ -22,6 +22,9 @@ pub fn fuzz_requests(data: &[u8]) {
     while let Some(([key, count], behind)) = rest.split_first_chunk::<2>() {
         let (piece, behind) = behind.split_at(usize::from(*count).min(behind.len()));
         (rest, came) = (behind, came + piece.len());
+        if *key >= 128 {
+            relay.welcome();
+        }
         let key = key % 8;
         if piece.is_empty() {
             relay.handle_end(key);

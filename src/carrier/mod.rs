@@ -150,6 +150,11 @@ impl Carrier {
         self.served().is_some_and(Served::is_between)
     }
 
+    /// Content of such a one that came before it had its turn, bytes.
+    pub(crate) fn content_held(&self) -> usize {
+        self.served().map_or(0, Served::held)
+    }
+
     /// From which address that was made, whoever asks by it.
     pub(crate) fn came_from(&self) -> Option<IpAddr> {
         Some(self.served()?.visitor().address())

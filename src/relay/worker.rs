@@ -148,6 +148,11 @@ impl Forwarder {
         self.conns.greetings.insert(now, newcomer);
     }
 
+    /// Whether its client has not said who it is.
+    pub(crate) fn is_stranger(&self, conn: ConnId) -> bool {
+        self.conns.greetings.contains(conn)
+    }
+
     /// A connection is part of a link that others carry, too: it is none of its own any more.
     pub(crate) fn handle_joined(&mut self, conn: ConnId) {
         if self.conns.greetings.remove(conn).is_some() {

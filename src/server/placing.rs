@@ -95,8 +95,9 @@ impl Placing<'_> {
 
     /// Something may have changed about a link that requests make up: which connections are none of its any more.
     pub(super) fn look(&mut self, now: Instant, link: ConnId) -> Vec<(ConnId, Conn)> {
-        if self.sockets.get_mut(link).and_then(Conn::requests_mut).is_none() {
-            return Vec::new();
+        let Some(requests) = self.sockets.get_mut(link).and_then(Conn::requests_mut) else { return Vec::new() };
+        if !self.forwarder.is_stranger(link) {
+            requests.welcome();
         }
         let leavers = self.sockets.take_leavers(now, link);
         let Some(conn) = self.sockets.get_mut(link) else { return leavers };

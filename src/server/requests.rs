@@ -44,6 +44,11 @@ impl Requests {
         self.end.lines_mut()
     }
 
+    /// Its client has said who it is.
+    pub(super) fn welcome(&mut self) {
+        self.end.welcome();
+    }
+
     /// It is at this worker now.
     pub(super) fn move_to(&self, worker: usize) {
         self.entered.move_to(worker);

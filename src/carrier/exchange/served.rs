@@ -123,6 +123,20 @@ impl Served {
         count
     }
 
+    /// The same, which nobody needs; how much it was.
+    pub(in crate::carrier) fn drop_held(&mut self) -> usize {
+        let (mut scrap, mut count) = ([0; 1024], 0);
+        while self.has_held() {
+            count += self.take_held(&mut scrap);
+        }
+        count
+    }
+
+    /// How much was kept that came behind a head, bytes.
+    pub(in crate::carrier) fn held(&self) -> usize {
+        if let State::Asked(_, held) | State::Up(_, held) = &self.state { held.len() } else { 0 }
+    }
+
     /// Whether there is some.
     pub(in crate::carrier) fn has_held(&self) -> bool {
         matches!(&self.state, State::Up(_, held) if !held.is_empty())
@@ -189,11 +203,11 @@ impl Served {
                     let heard = head.handle_bytes(input);
                     self.hear_head(heard)
                 }
-                State::Asked(_, held) | State::Up(_, held) => {
+                State::Asked(Request { what: What::Up(..), .. }, held) | State::Up(_, held) => {
                     held.extend_from_slice(input);
                     return;
                 }
-                State::Down(_) => {
+                State::Asked(..) | State::Down(_) => {
                     // Whoever asks waits for the answer.
                     self.state = State::Over(End::NotFound);
                     return;

@@ -3,8 +3,19 @@
 use super::Line;
 use crate::carrier::{CarrierId, End, What};
 
-/// Connections of a link at a time, at most: a client has two each way, while one gives way to the next.
-const LINES_MAX: usize = 6;
+/// What a link may have, at most.
+#[derive(Clone, Copy)]
+struct Most {
+    /// Connections at a time: a client has two each way, while one gives way to the next.
+    lines: usize,
+    /// Content of all of them, where one more brings some that has to wait for what is before it; bytes.
+    held: usize,
+}
+
+/// While its client has not said who it is. A handshake is said in POSTs of which each waits for what the relay has said before.
+const STRANGER: Most = Most { lines: 4, held: 4 * 1024 };
+/// From then on. TLS yields a record of 16 KiB at once, and 4 KiB are read: two POSTs that came so, each twice.
+const KNOWN: Most = Most { lines: 6, held: 2 * SAME_MAX * 20 * 1024 };
 /// Connections that bring the same POST, at most: those that repeat it must not keep out others.
 const SAME_MAX: usize = 2;
 /// A POST so far before the next is no repeat of one that a client still waits for: it has two that are not answered.
@@ -21,6 +32,7 @@ pub(crate) struct RelayEnd<K, S> {
     next: Option<K>,
     /// Those that gave way to others.
     dropped: Vec<K>,
+    most: Most,
     end: Option<End>,
 }
 
@@ -102,10 +114,16 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
             answering: None,
             next: None,
             dropped: Vec::new(),
+            most: STRANGER,
             end: None,
         };
         end.place(key);
         end
+    }
+
+    /// Its client has said who it is.
+    pub(crate) fn welcome(&mut self) {
+        self.most = KNOWN;
     }
 
     /// Its connections.
@@ -152,7 +170,7 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
         if let Some(same) = up.and_then(|number| self.surplus(number)) {
             self.give_way(same);
         }
-        if self.lines.len() >= LINES_MAX {
+        if self.lines.len() >= self.most.lines {
             let is_known = up.is_some_and(|number| number < self.order.up);
             let Some(other) = self.dispensable(is_known) else { return Some(line) };
             self.give_way(other);
@@ -237,9 +255,14 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
         count - known
     }
 
+    /// Content that came before it had its turn, bytes.
+    fn held_bytes(&self) -> usize {
+        self.lines().map(|line| line.carrier.content_held()).sum()
+    }
+
     /// A connection may have brought a request, and one that waits may have its turn.
     fn place(&mut self, key: K) {
-        self.place_one(key);
+        self.place_line(key);
         while let Some(waits) = self
             .lines
             .iter()
@@ -249,36 +272,49 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
             })
             .map(|held| held.line.key)
         {
-            self.place_one(waits);
+            self.place_line(waits);
         }
     }
 
-    fn place_one(&mut self, key: K) {
-        let Some(request) = self.line_mut(key).and_then(|line| line.carrier.asked().copied()) else { return };
+    /// The same of one connection: behind a request that has come whole there may be another.
+    fn place_line(&mut self, key: K) {
+        while self.place_one(key) {}
+    }
+
+    /// Whether a request was accepted, behind which there may be another.
+    fn place_one(&mut self, key: K) -> bool {
+        let Some(request) = self.line_mut(key).and_then(|line| line.carrier.asked().copied()) else { return false };
         match request.what {
-            _ if request.carrier != self.id => {}
+            _ if request.carrier != self.id => false,
             What::Up(number, length) => self.place_up(key, number, length),
-            What::Down(number) | What::Poll(number) => self.place_down(key, number),
+            What::Down(number) | What::Poll(number) => {
+                self.place_down(key, number);
+                false
+            }
         }
     }
 
-    fn place_up(&mut self, key: K, number: u64, length: usize) {
-        if number == self.order.up + 1 {
+    fn place_up(&mut self, key: K, number: u64, length: usize) -> bool {
+        let (next, is_too_much) = (self.order.up, self.held_bytes() > self.most.held);
+        if number == next + 1 && !is_too_much {
             // It is not read before the one that it follows is whole.
-            return;
+            return false;
         }
-        let Some(held) = self.lines.iter_mut().find(|held| held.line.key == key) else { return };
-        let Some(served) = held.line.carrier.served_mut() else { return };
-        if number > self.order.up || number.saturating_add(KNOWN_UPS) < self.order.up {
-            return served.refuse();
+        let Some(held) = self.lines.iter_mut().find(|held| held.line.key == key) else { return false };
+        let Some(served) = held.line.carrier.served_mut() else { return false };
+        if number > next || number.saturating_add(KNOWN_UPS) < next {
+            served.refuse();
+            return false;
         }
         served.accept();
-        held.up = Some(Up { number, length, came: 0, was_new: false });
+        let came = if number < next { served.drop_held() } else { 0 };
+        held.up = Some(Up { number, length, came, was_new: false });
         if length == 0 && number == self.order.up {
             // Nothing follows.
             self.order.up += 1;
             self.end = self.end.or(Some(End::Closed));
         }
+        true
     }
 
     fn place_down(&mut self, key: K, number: u64) {

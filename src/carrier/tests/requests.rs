@@ -90,7 +90,9 @@ impl World {
             let step = self.step;
             let Some(line) = self.client.line_mut(key) else { continue };
             if let Some(at) = self.fresh.iter().position(|fresh| fresh.key == key) {
-                let mut piece: Vec<u8> = line.socket.bytes.drain(..step.min(line.socket.bytes.len())).collect();
+                // As a relay reads of whoever has not said whose it is.
+                let step = step.min(4096).min(line.socket.bytes.len());
+                let mut piece: Vec<u8> = line.socket.bytes.drain(..step).collect();
                 assert_eq!(self.fresh[at].carrier.handle_wire(&mut piece), 0, "nobody has said whose it is");
                 if self.fresh[at].carrier.asked().is_some() {
                     let line = self.fresh.remove(at);
@@ -103,6 +105,8 @@ impl World {
                 relay.handle_end(key);
                 continue;
             }
+            let is_between = relay.line_mut(key).is_some_and(|line| line.carrier.expects_request());
+            let step = if is_between { step.min(4096) } else { step };
             let mut piece: Vec<u8> = line.socket.bytes.drain(..step.min(line.socket.bytes.len())).collect();
             let mut held = vec![0; 1 << 20];
             while let Some(key) = relay.held() {
@@ -128,7 +132,9 @@ impl World {
             None => {
                 let asked = *line.carrier.asked().expect("it has a request");
                 assert_eq!(asked.what, What::Down(0));
-                self.relay = Some(RelayEnd::new(line, asked.carrier));
+                let mut relay = RelayEnd::new(line, asked.carrier);
+                relay.welcome();
+                self.relay = Some(relay);
             }
             Some(relay) => assert!(relay.join(line).is_none()),
         }

@@ -5,8 +5,15 @@ use super::*;
 use crate::carrier::{End, Visitor};
 use proptest::prelude::*;
 
-/// A relay that has its first request, and what it says to that.
+/// A relay that has its first request, of a client that has said who it is.
 fn begun() -> (RelayEnd<u8, Way>, String) {
+    let (mut relay, id) = begun_by_stranger();
+    relay.welcome();
+    (relay, id)
+}
+
+/// The same of one that has not.
+fn begun_by_stranger() -> (RelayEnd<u8, Way>, String) {
     let id = "000102030405060708090a0b0c0d0e0f".to_owned();
     let line = asked(0, &head("GET", &id, "d.0", None));
     let asked = *line.carrier.asked().expect("a request");
@@ -221,6 +228,83 @@ fn whoever_repeats_what_has_come_takes_no_place_that_the_client_needs() {
     answer(&mut relay, 0, &[]);
     assert_eq!(relay.answering(), Some(51));
     assert_eq!(relay.end(), None);
+}
+
+#[test]
+fn little_is_kept_for_whoever_has_not_said_who_it_is() {
+    let kept = |relay: &RelayEnd<u8, Way>| relay.lines().map(|line| line.carrier.content_held()).sum::<usize>();
+    let (mut relay, id) = begun_by_stranger();
+    // As much comes at once within TLS.
+    let record = vec![b'x'; 16_000];
+    for key in 1..6 {
+        assert!(relay.join(asked(key, &post(&id, 1, &record))).is_none());
+        assert!(answer(&mut relay, key, &[]).starts_with(b"HTTP/1.1 404 "));
+        assert_eq!(relay.take_leaver().map(|line| line.key), Some(key));
+        assert_eq!(kept(&relay), 0);
+    }
+    let message = vec![b'm'; 1500];
+    for key in 6..9 {
+        assert!(relay.join(asked(key, &post(&id, 1, &message))).is_none());
+        assert!(kept(&relay) <= 4096);
+    }
+    assert_eq!(relay.take_dropped(), [6]);
+    assert!(relay.join(asked(9, &head("GET", &id, "p.1", None))).is_none() && relay.lines().count() <= 4);
+    answer(&mut relay, 0, &[]);
+    // What has its turn is not kept, however much it is: a client may say all that it has with its last words of the handshake.
+    assert!(relay.join(asked(10, &post(&id, 0, &record))).is_none());
+    assert_eq!(held(&mut relay), [record, message].concat());
+    assert_eq!((kept(&relay), relay.end()), (0, None));
+}
+
+#[test]
+fn what_is_kept_of_all_connections_has_a_bound_that_two_posts_and_repeats_keep() {
+    let (mut relay, id) = begun();
+    let record = |number: u64| post(&id, number, &vec![b'x'; 20 * 1024]);
+    for (key, number) in [(1, 1), (2, 0), (3, 1)] {
+        assert!(relay.join(asked(key, &record(number))).is_none());
+        assert!(answer(&mut relay, key, &[]).is_empty(), "{key} waits");
+    }
+    for key in 4..20 {
+        let _ = relay.join(asked(key, &record(u64::from(key % 2))));
+        while relay.take_leaver().is_some() {}
+        assert!(relay.lines().map(|line| line.carrier.content_held()).sum::<usize>() <= 80 * 1024, "{key}");
+    }
+    // What is known is not kept at all.
+    held(&mut relay);
+    (0..20).for_each(|key| drop(answer(&mut relay, key, &[])));
+    assert!(relay.join(asked(20, &record(1))).is_none());
+    assert!(answer(&mut relay, 20, &[]).starts_with(b"HTTP/1.1 200 ") && relay.held().is_none());
+}
+
+#[test]
+fn repeats_behind_each_other_on_one_connection_are_answered_one_after_the_other() {
+    let (mut relay, id) = begun();
+    for (key, number) in [(1, 0), (2, 1), (3, 2)] {
+        assert!(relay.join(asked(key, &post(&id, number, b"said"))).is_none());
+        assert_eq!(held(&mut relay), b"said");
+    }
+    let behind =
+        [post(&id, 1, b""), post(&id, 1, b""), post(&id, 2, b"said"), post(&id, 2, b"said"), post(&id, 3, b"new")];
+    assert!(relay.join(asked(4, &behind.concat())).is_none());
+    assert_eq!(held(&mut relay), b"new");
+    let said = String::from_utf8(answer(&mut relay, 4, &[])).expect("text");
+    assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 5, "{said}");
+    // One that waits is followed by others as well.
+    let behind = [post(&id, 5, b"last"), post(&id, 4, b"then"), post(&id, 9, b"beyond")].concat();
+    assert!(relay.join(asked(5, &behind)).is_none());
+    assert!(relay.join(asked(6, &post(&id, 4, b"then"))).is_none());
+    assert_eq!(held(&mut relay), b"thenlast");
+    let said = String::from_utf8(answer(&mut relay, 5, &[])).expect("text");
+    assert!(said.matches("HTTP/1.1 200 OK").count() == 2 && said.contains("HTTP/1.1 404 "), "{said}");
+}
+
+#[test]
+fn nothing_is_kept_behind_a_request_for_an_answer() {
+    let id = "000102030405060708090a0b0c0d0e0f";
+    for what in ["d.0", "p.1"] {
+        let line = asked(0, &[head("GET", id, what, None), vec![b'x'; 16_000]].concat());
+        assert_eq!((line.carrier.content_held(), line.carrier.end()), (0, Some(End::NotFound)), "{what}");
+    }
 }
 
 #[test]

@@ -90,8 +90,8 @@ pub struct Relay {
 
     /// Hold at most this many bytes on their way, over all circuits; at least 1M for each worker
     ///
-    /// Beyond it a link takes at most 48K, whatever its client does, and usually less than 2K; names and calls that wait have bounds
-    /// of their own: see NOTES.
+    /// Beyond it a link takes at most 48K, or 128K by requests, whatever its client does, and usually less than 2K; names and calls
+    /// that wait, and TLS, have bounds of their own: see NOTES.
     #[arg(long, value_name = "SIZE", default_value = "256M", allow_hyphen_values = true, help_heading = "Limits")]
     pub memory: Size,
 
