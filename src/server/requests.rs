@@ -7,6 +7,7 @@ use crate::net::socket::Socket;
 use crate::net::{Read, Written};
 use crate::relay::{ConnId, Reader, SLICES_MAX};
 use std::io::IoSlice;
+use std::time::Instant;
 
 /// Read at once where the head of a request is to come, bytes: what is behind it may have to be kept.
 const HEAD_READ: usize = 4096;
@@ -29,12 +30,14 @@ pub(super) struct Requests {
     taken: usize,
     /// Connections that have gone.
     gone: Vec<ConnId>,
+    /// It has none, and ends by that then.
+    absent_until: Option<Instant>,
 }
 
 impl Requests {
     /// A link that has begun.
     pub(super) fn new(end: RelayEnd<ConnId, Socket>, entered: Entered) -> Requests {
-        let mut requests = Requests { end, entered, taken: 0, gone: Vec::new() };
+        let mut requests = Requests { end, entered, taken: 0, gone: Vec::new(), absent_until: None };
         requests.flush();
         requests
     }
@@ -57,6 +60,9 @@ impl Requests {
     /// A connection brings a request for it. It comes back if there are too many.
     pub(super) fn join(&mut self, wire: Line<ConnId, Socket>) -> Option<Line<ConnId, Socket>> {
         let back = self.end.join(wire);
+        if back.is_none() {
+            self.absent_until = None;
+        }
         self.flush();
         back
     }
@@ -75,6 +81,18 @@ impl Requests {
     /// Whether it has no connection.
     pub(super) fn has_none(&self) -> bool {
         self.end.has_no_line()
+    }
+
+    /// It is found to have no connection, and has until then to have one. None if that was known.
+    pub(super) fn miss(&mut self, until: Instant) -> Option<Instant> {
+        let is_new = self.has_none() && self.absent_until.is_none();
+        self.absent_until = if is_new { Some(until) } else { self.absent_until };
+        self.absent_until.filter(|_| is_new)
+    }
+
+    /// When it ends, as it has no connection.
+    pub(super) fn absent_until(&self) -> Option<Instant> {
+        self.absent_until.filter(|_| self.has_none())
     }
 
     /// The system told something of one of its connections.
@@ -142,7 +160,9 @@ impl Requests {
                 Ok(Read::Bytes(count)) => {
                     let came = held + count;
                     let link = self.end.handle_wire(key, &mut block[..came]);
-                    let kept = self.end.line_mut(key).map_or(0, |line| line.carrier.held());
+                    // What has to wait, for more or for its turn, is paid for when it is used.
+                    let kept = |line: &mut Line<_, _>| line.carrier.held() + line.carrier.content_held();
+                    let kept = self.end.line_mut(key).map_or(0, kept);
                     self.flush();
                     return Got::Bytes { wire: came.saturating_sub(kept), link };
                 }

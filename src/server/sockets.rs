@@ -74,11 +74,21 @@ impl Sockets {
             socket.register(&self.registry, token(key))?;
             self.owners.insert(key, id);
         }
-        if conn.requests_mut().is_none() {
-            self.owners.remove(&id);
+        match conn.requests_mut() {
+            None => drop(self.owners.remove(&id)),
+            Some(requests) => {
+                if let Some(until) = requests.absent_until() {
+                    self.note_absent(until, id);
+                }
+            }
         }
         self.by_conn.insert(id, conn);
         Ok(())
+    }
+
+    fn note_absent(&mut self, until: Instant, link: ConnId) {
+        let at = self.absent.partition_point(|(others, _)| *others <= until);
+        self.absent.insert(at, (until, link));
     }
 
     /// Gives a connection away. None if it is gone.
@@ -141,11 +151,12 @@ impl Sockets {
             let _ = wire.socket.deregister(&self.registry);
             leavers.push((wire.key, Conn::of_wire(wire)));
         }
-        if !gone.is_empty() && requests.has_none() {
-            self.absent.push_back((now + ABSENCE, link));
-        }
+        let absent = requests.miss(now + ABSENCE);
         for key in gone {
             self.owners.remove(&key);
+        }
+        if let Some(until) = absent {
+            self.note_absent(until, link);
         }
         leavers
     }
@@ -157,9 +168,10 @@ impl Sockets {
 
     /// A link that has been.
     pub(super) fn poll_absent(&mut self, now: Instant) -> Option<ConnId> {
-        while let Some((_, link)) = self.absent.pop_front_if(|(at, _)| *at <= now) {
-            let requests = self.by_conn.get_mut(&link).and_then(Conn::requests_mut);
-            if requests.is_some_and(|requests| requests.has_none()) {
+        while let Some((at, link)) = self.absent.pop_front_if(|(at, _)| *at <= now) {
+            // It may have had one meanwhile, and none again.
+            let until = self.by_conn.get_mut(&link).and_then(|conn| conn.requests_mut()?.absent_until());
+            if until == Some(at) {
                 return Some(link);
             }
         }
@@ -217,3 +229,7 @@ pub(super) fn say_last(id: ConnId, conn: Conn) {
         socket.discard(LAST_READS);
     }
 }
+
+#[cfg(test)]
+#[path = "tests/sockets.rs"]
+mod tests;

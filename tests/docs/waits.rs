@@ -239,6 +239,14 @@ const TRIED: &[(&str, &str, Tests)] = &[
     ),
     (
         "relay",
+        "a connection of a link by requests that has none",
+        &[(
+            "src/server/tests/sockets.rs",
+            &["a_link_without_a_connection_has_its_time_each_time_and_wherever_it_goes"],
+        )],
+    ),
+    (
+        "relay",
         "memory, and a way out that is slow",
         &[(
             "src/relay/tests/memory.rs",
