@@ -1,7 +1,7 @@
 //! The two AEADs of a suite, from aws-lc-rs, with the nonces that Noise lays out for them (section 12).
 //!
-//! Speed matters here: the key schedule is computed once, and a record goes from the plaintext into the output in one
-//! pass, without a copy before it.
+//! Speed matters here: a key schedule is computed once for as long as it is kept, and a record goes from the plaintext into
+//! the output in one pass, without a copy before it.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 

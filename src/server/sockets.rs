@@ -72,8 +72,9 @@ impl Sockets {
     pub(super) fn take_in(&mut self, id: ConnId, mut conn: Conn) -> io::Result<()> {
         for (key, socket) in conn.sockets_mut(id) {
             socket.register(&self.registry, token(key))?;
-            self.owners.insert(key, id);
         }
+        // Only when all of them are here: of a link that is not taken in nobody takes them out.
+        self.owners.extend(conn.sockets_mut(id).into_iter().map(|(key, _)| (key, id)));
         match conn.requests_mut() {
             None => drop(self.owners.remove(&id)),
             Some(requests) => {

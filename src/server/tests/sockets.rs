@@ -63,6 +63,23 @@ fn a_link_without_a_connection_has_its_time_each_time_and_wherever_it_goes() {
 }
 
 #[test]
+fn nothing_stays_of_a_link_that_cannot_be_taken_in() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reactors = [Reactor::new(8).unwrap(), Reactor::new(8).unwrap()];
+    let [mut here, mut there] = [0, 1].map(|at: usize| Sockets::new(reactors[at].registry().try_clone().unwrap()));
+    let (carriers, link, key) = (Arc::default(), ConnId::new(1), ConnId::new(2));
+    here.take_in(link, asked(&listener, link, "down")).unwrap();
+    assert!(here.begin(link, &carriers, 0));
+    assert!(here.join(link, key, asked(&listener, key, "up")).is_none());
+    let mut conn = here.release(link).unwrap();
+    assert!(here.owners.is_empty());
+    // The system refuses a socket that it has already.
+    conn.sockets_mut(link)[1].1.register(&there.registry, token(key)).unwrap();
+    assert!(there.take_in(link, conn).is_err());
+    assert!(there.owners.is_empty() && there.by_conn.is_empty());
+}
+
+#[test]
 fn what_comes_before_its_turn_is_counted_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut reactor = Reactor::new(8).unwrap();

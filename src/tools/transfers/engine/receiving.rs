@@ -188,7 +188,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         items.reception.conclude(status, items.tally.counts, command_status);
     }
 
-    /// Tells what shows at the end alone.
+    /// Finishes the directories, which get their modes and times last, and tells what shows at the end alone.
     fn tell_of_whole(&mut self) {
         let items = &mut self.items;
         for (path, fault) in self.arriving.sink.finish() {
