@@ -23,7 +23,11 @@ pub(super) struct Backlog {
     lines: Arc<Lines>,
     patience: Duration,
     write: Arc<Writes>,
+    start: fn(Job) -> io::Result<()>,
 }
+
+/// What a thread is to do.
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Writes a line, told how many were left out since the one before.
 type Writes = dyn Fn(&[u8], u64) + Send + Sync;
@@ -84,11 +88,11 @@ impl Lines {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Takes them one after the other and has each written, until none has come for so long, or the end has.
-    fn write_with(&self, write: &Writes, lingers: Duration) {
+    /// Takes them one after the other and has each written, until none has come for a while, or the end has.
+    fn write_with(&self, write: &Writes) {
         loop {
             let mut waiting =
-                self.wait_while(self.lock(), lingers, |waiting| waiting.lines.is_empty() && !waiting.is_over);
+                self.wait_while(self.lock(), LINGERS, |waiting| waiting.lines.is_empty() && !waiting.is_over);
             let next = waiting.take();
             waiting.is_taken = next.is_some();
             self.changed.notify_all();
@@ -102,9 +106,10 @@ impl Lines {
 impl Backlog {
     /// Lines that `write` writes, in a thread of its own; with each it is told how many were left out since the one before, and
     /// at the end with none. Where there is no room, whoever has one more waits so long for a line to be taken, and from then
-    /// on not at all until one is. While no such thread can be had, whoever has a line writes it, and waits.
+    /// on not at all until one is. While no such thread can be had they wait: the next line asks for one again.
     pub(super) fn new(patience: Duration, write: impl Fn(&[u8], u64) + Send + Sync + 'static) -> Backlog {
-        Backlog { lines: Arc::default(), patience, write: Arc::new(write) }
+        let start = |job| thread::Builder::new().name("log".to_owned()).spawn(job).map(drop);
+        Backlog { lines: Arc::default(), patience, write: Arc::new(write), start }
     }
 
     /// Has somebody take them, if nobody does.
@@ -114,9 +119,9 @@ impl Backlog {
         }
         drop(waiting);
         let (lines, write) = (Arc::clone(&self.lines), Arc::clone(&self.write));
-        let run = move || lines.write_with(&*write, LINGERS);
-        if thread::Builder::new().name("log".to_owned()).spawn(run).is_err() {
-            self.lines.write_with(&*self.write, Duration::ZERO);
+        if (self.start)(Box::new(move || lines.write_with(&*write))).is_err() {
+            // Nobody else writes them: he would wait for the reader.
+            self.lines.lock().is_taken = false;
         }
     }
 }
@@ -135,8 +140,8 @@ impl Write for Backlog {
             waiting.bytes += line.len();
             waiting.lines.push_back((line.to_vec(), left_out));
             self.lines.changed.notify_all();
-            self.have_taken(waiting);
         }
+        self.have_taken(waiting);
         Ok(line.len())
     }
 
@@ -150,7 +155,7 @@ impl Drop for Backlog {
         let mut waiting = self.lines.lock();
         waiting.is_over = true;
         self.lines.changed.notify_all();
-        if waiting.left_out > 0 {
+        if waiting.left_out > 0 || !waiting.lines.is_empty() {
             // There may be nobody to tell that.
             self.have_taken(waiting);
             waiting = self.lines.lock();
@@ -217,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn lines_wait_while_no_thread_can_be_had_for_them_and_nobody_else_does() {
+        let (mut backlog, shown) = backlog(Duration::ZERO, sync_channel(0).1);
+        let start = std::mem::replace(&mut backlog.start, |_| Err(io::ErrorKind::WouldBlock.into()));
+        say(&mut backlog, 0..2);
+        assert_eq!(shown.try_iter().count(), 0);
+        backlog.start = start;
+        say(&mut backlog, 2..3);
+        backlog.start = |_| Err(io::ErrorKind::WouldBlock.into());
+        drop(backlog);
+        assert_eq!(shown.try_iter().map(|(line, _)| line).collect::<String>(), "0\n1\n2\n");
+    }
+
+    #[test]
     fn the_end_waits_for_a_reader_as_long_as_he_reads() {
         const LINES: usize = 6;
         let (go, may_go) = sync_channel(0);
@@ -230,7 +248,7 @@ mod tests {
             }
         });
         drop(backlog);
-        assert_eq!(shown.iter().count(), LINES);
+        assert_eq!(shown.try_iter().count(), LINES);
         reader.join().unwrap();
     }
 

@@ -20,7 +20,10 @@ pub const VARIABLES: [(&str, &str); 19] = [
     ("XDG_STATE_HOME", "holds vp/, the state directory (default ~/.local/state)"),
     ("CREDENTIALS_DIRECTORY", "set by systemd; holds the credentials key, a key file, and proxy-password"),
     ("STATE_DIRECTORY", "set by systemd; the state directory"),
-    ("SSL_CERT_FILE", "certificates to trust in place of the system's, for relays by tls and wss; --ca goes before it"),
+    (
+        "SSL_CERT_FILE",
+        "certificates to trust in place of the system's, for relays by tls, wss and https; --ca goes before it",
+    ),
     ("SSL_CERT_DIR", "a directory of such certificates"),
     ("NOTIFY_SOCKET", "set by systemd; is told when the tool is ready and when it stops"),
     (

@@ -144,7 +144,7 @@ pub struct Place {
 pub struct ShownTls {
     /// Show the certificate in FILE to whoever speaks TLS; read again on SIGHUP, and when it has changed
     ///
-    /// In PEM, the relay's own first, with those behind it that it needs to be believed. Every listener takes TLS, for tls:// and wss://, beside the rest.
+    /// In PEM, the relay's own first, with those behind it that it needs to be believed. Every listener takes TLS, for tls://, wss:// and https://, beside the rest.
     /// Without this option the relay shows a certificate of its own making, which clients take with --outer-tls any.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
