@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// POSTs that are not answered, at most.
-const UPS_MAX: usize = 2;
+const UPS_MAX: u64 = 2;
 /// What an answer carries before it gives way to the next, bytes, and for how long: some bound both.
 const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 const ANSWER_TIME: Duration = Duration::from_secs(300);
@@ -80,8 +80,8 @@ struct Ups<K> {
     next: u64,
     /// That which is being written.
     writing: Option<K>,
-    /// How many are not answered.
-    open: usize,
+    /// Those that are not answered, in order.
+    unanswered: Vec<u64>,
     /// It is to be said that nothing follows, or was.
     close: Closing,
 }
@@ -91,6 +91,13 @@ enum Closing {
     No,
     Due,
     Said,
+}
+
+impl<K> Ups<K> {
+    /// Whether one more may be said. An answer may be late though the next has come: a relay knows no number that is far behind.
+    fn has_room(&self) -> bool {
+        self.unanswered.first().is_none_or(|first| self.next < first + UPS_MAX)
+    }
 }
 
 impl<K: Copy + Eq, S> ClientEnd<K, S> {
@@ -112,7 +119,7 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
                 since: now,
                 bytes: 0,
             },
-            up: Ups { next: 0, writing: None, open: 0, close: Closing::No },
+            up: Ups { next: 0, writing: None, unanswered: Vec::new(), close: Closing::No },
             is_open: false,
             last: None,
             end: None,
@@ -174,7 +181,7 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
 
     /// Whether all that was said has been heard: the relay has answered it.
     pub(crate) fn is_heard(&self) -> bool {
-        self.up.close == Closing::Said && self.up.open == 0
+        self.up.close == Closing::Said && self.up.unanswered.is_empty()
     }
 
     /// There is one more connection.
@@ -207,11 +214,11 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
     pub(crate) fn ask_up(&mut self, now: Instant, shown: usize) -> Lack {
         let is_closing = self.up.close == Closing::Due && shown == 0;
         let may_say = self.is_open && self.up.close != Closing::Said && self.last.is_none() && self.end.is_none();
-        if may_say && self.up.writing.is_none() && self.up.open < UPS_MAX && (shown > 0 || is_closing) {
+        if may_say && self.up.writing.is_none() && self.up.has_room() && (shown > 0 || is_closing) {
             let Some(key) = self.free(now) else { return Lack::Line };
             let what = What::Up(self.up.next, shown.min(UP_MAX));
+            self.up.unanswered.push(self.up.next);
             self.up.next += 1;
-            self.up.open += 1;
             self.up.writing = Some(key);
             if is_closing {
                 self.up.close = Closing::Said;
@@ -320,7 +327,7 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
         self.is_open |= is_through;
         match done {
             None => {}
-            Some(What::Up(..)) => self.up.open = self.up.open.saturating_sub(1),
+            Some(What::Up(number, _)) => self.up.unanswered.retain(|open| *open != number),
             Some(What::Down(_) | What::Poll(_)) => {
                 self.is_open = true;
                 self.down.current = self.down.successor.take();
@@ -402,5 +409,23 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
         if self.up.close == Closing::No {
             self.up.close = Closing::Due;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_post_is_said_that_is_far_ahead_of_one_that_is_not_answered() {
+        let mut ups: Ups<u8> = Ups { next: 0, writing: None, unanswered: Vec::new(), close: Closing::No };
+        assert!(ups.has_room());
+        (ups.next, ups.unanswered) = (7, vec![5, 6]);
+        assert!(!ups.has_room());
+        // The answer to the second is ahead of that to the first.
+        ups.unanswered = vec![5];
+        assert!(!ups.has_room());
+        ups.unanswered = vec![6];
+        assert!(ups.has_room());
     }
 }

@@ -171,8 +171,7 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
             self.give_way(same);
         }
         if self.lines.len() >= self.most.lines {
-            let is_known = up.is_some_and(|number| number < self.order.up);
-            let Some(other) = self.dispensable(is_known) else { return Some(line) };
+            let Some(other) = self.dispensable() else { return Some(line) };
             self.give_way(other);
         }
         let key = line.key;
@@ -189,13 +188,12 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
         same().min_by_key(came).filter(|_| same().count() >= SAME_MAX).map(|held| held.line.key)
     }
 
-    /// A connection that gives way to one that brings a request: to what is known only one that brings no more than that, since the
-    /// client may be using the others again.
-    fn dispensable(&self, to_known: bool) -> Option<K> {
-        let vain = self.lines.iter().find(|held| held.is_vain(self.order.up));
+    /// A connection that gives way to one that brings a request: first of all one that has brought only what is known. What this one
+    /// brings may be known, too, and yet be what the client waits for: those in the way say a POST again, and pass on one answer.
+    fn dispensable(&self) -> Option<K> {
         let is_free = |held: &&Held<K, S>| held.is_idle() && self.answering != Some(held.line.key);
-        let idle = || self.lines.iter().find(is_free).filter(|_| !to_known);
-        vain.or_else(idle).map(|held| held.line.key)
+        let vain = self.lines.iter().find(|held| held.is_vain(self.order.up));
+        vain.or_else(|| self.lines.iter().find(is_free)).map(|held| held.line.key)
     }
 
     /// A connection that is not part of it any more: its carrier has ended, or it brings a request of another link.
