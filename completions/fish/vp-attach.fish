@@ -21,8 +21,8 @@ complete -c vp-attach -s r -l relay -d 'Meet at the relay with this address; may
 complete -c vp-attach -l proxy -d 'Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy' -x
 complete -c vp-attach -l proxy-password-file -d 'Read the password for the proxy from this file' -r -F
 complete -c vp-attach -l proxy-command -d 'Reach relays by the standard input and output of this command' -r
-complete -c vp-attach -l ca -d 'For relays by tls or wss, trust the certificates in FILE (PEM) and none of the system\'s' -r -F
-complete -c vp-attach -l outer-tls -d 'Whether the certificate of a relay by tls or wss is verified; with any it may be anyone\'s' -r -f -a "verify\t'That somebody who is trusted has signed it, for this host'
+complete -c vp-attach -l ca -d 'For relays by tls, wss or https, trust the certificates in FILE (PEM) and none of the system\'s' -r -F
+complete -c vp-attach -l outer-tls -d 'Whether the certificate of a relay by tls, wss or https is verified; with any it may be anyone\'s' -r -f -a "verify\t'That somebody who is trusted has signed it, for this host'
 any\t'Nothing'"
 complete -c vp-attach -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-attach -l peers -d 'Look names of peers up in this file' -r -F

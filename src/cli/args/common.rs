@@ -84,14 +84,14 @@ pub struct Connect {
     #[arg(long, value_name = "CMD", conflicts_with = "proxy")]
     pub(crate) proxy_command: Option<String>,
 
-    /// For relays by tls or wss, trust the certificates in FILE (PEM) and none of the system's
+    /// For relays by tls, wss or https, trust the certificates in FILE (PEM) and none of the system's
     ///
     /// A relay is believed that shows one of them, or one that they have signed. Default: those in SSL_CERT_FILE or SSL_CERT_DIR, else
     /// the system's.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 
-    /// Whether the certificate of a relay by tls or wss is verified; with any it may be anyone's
+    /// Whether the certificate of a relay by tls, wss or https is verified; with any it may be anyone's
     ///
     /// The relay proves its id inside in any case, and nobody on the way reads what peers say. Verifying keeps who talks to whom,
     /// and how much, from whoever else could open TLS on the way. A relay without --tls-cert has a certificate that only any takes.
