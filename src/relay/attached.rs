@@ -392,11 +392,15 @@ impl Attachment {
             self.heartbeat.handle_received(now);
         }
         self.outgoing.handle_written(now, count, freed);
-        let pending = self.has_output();
-        if !pending {
+        self.heartbeat.handle_written(now, count > 0, self.has_output());
+        self.rest();
+    }
+
+    /// Where there is nothing more to read or to write at once, its keys are at rest.
+    pub(super) fn rest(&mut self) {
+        if !self.intake.has_held() && !self.has_output() {
             self.channel.rest();
         }
-        self.heartbeat.handle_written(now, count > 0, pending);
     }
 
     /// Whether anything waits to go out.

@@ -59,10 +59,10 @@ impl Input<'_> {
         if let Some(attachment) = switch.links.on_mut(conn) {
             let id = attachment.id;
             sum.work = sum.work + attachment.intake.take_unpaid();
-            attachment.channel.rest();
             if let Flow::Hold | Flow::Move(..) = flow {
                 attachment.hold(last.into_iter().chain(input).map(Cursor::into_piece));
             }
+            attachment.rest();
             if let Flow::Move(to, message) = flow {
                 attachment.intake.leave_undone(Undone::Message(Box::new(message)));
                 switch.move_out(id, to);
