@@ -5,45 +5,12 @@
 # nginx is in front of ws, http, wss and https, haproxy of tcp and tls. Each session says a line, nothing for so long, and another
 # line: both are to come back, and its link is to be the one with which it began.
 # Ends with 0 only if all held. Loopback only; everything it starts ends with it.
-set -euo pipefail
-
-seconds=${1:-300}
-cd "$(dirname "$0")/.."
+source "$(dirname "$0")/stage.sh"
 source tests/packages.sh
+seconds=${1:-300}
 packages nginx=nginx-light haproxy=haproxy openssl=openssl
-cargo build --quiet --locked --release --bins
-bin=$PWD/${CARGO_TARGET_DIR:-target}/release
-[[ ${CARGO_TARGET_DIR:-} != /* ]] || bin=$CARGO_TARGET_DIR/release
-dir=$(mktemp -d "${TMPDIR:-/tmp}/vp-idle-XXXXXX")
-pids=()
+begin idle-fronts
 
-finish() {
-  status=$?
-  trap - EXIT INT TERM
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  if [ $status -eq 0 ]; then rm -rf "$dir"; else echo "idle-fronts: failed; all is left in $dir" >&2; fi
-  exit $status
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-die() { printf 'idle-fronts: error: %s\n' "$*" >&2; exit 1; }
-
-# until_true SECONDS COMMAND...: looks often, gives up loudly.
-until_true() {
-  local end=$((SECONDS + $1)); shift
-  until "$@"; do
-    [ $SECONDS -lt $end ] || die "waited too long for: $*"
-    sleep 0.05
-  done
-}
-
-for name in relay east west; do
-  printf '%s %s\n' "$name" "$("$bin/vp-keygen" -o "$dir/$name.key")" >> "$dir/ids"
-done
-grep -v '^relay ' "$dir/ids" > "$dir/peers"
 : > "$dir/relay.out"
 "$bin/vp-relay" --listen 127.0.0.1:0 --path /vp --key "$dir/relay.key" --allow "$dir/peers" > "$dir/relay.out" 2> "$dir/relay.err" &
 pids+=($!)
@@ -117,10 +84,10 @@ for scheme in "${schemes[@]}"; do
 done
 for scheme in "${schemes[@]}"; do until_true 60 grep -qx first "$dir/$scheme.out"; done
 before=$(for scheme in "${schemes[@]}"; do wc -l < "$dir/$scheme.east"; wc -l < "$dir/$scheme.west"; done)
-echo "idle-fronts: six sessions have begun, and are idle for $seconds s"
+say "six sessions have begun, and are idle for $seconds s"
 sleep "$seconds"
 for scheme in "${schemes[@]}"; do echo last >&"${says[$scheme]}"; done
 for scheme in "${schemes[@]}"; do until_true 10 grep -qx last "$dir/$scheme.out"; done
 after=$(for scheme in "${schemes[@]}"; do wc -l < "$dir/$scheme.east"; wc -l < "$dir/$scheme.west"; done)
 [ "$before" = "$after" ] || die "a link was lost in between: see *.east and *.west"
-for scheme in "${schemes[@]}"; do echo "idle-fronts: $scheme: the same link after $seconds s"; done
+for scheme in "${schemes[@]}"; do say "$scheme: the same link after $seconds s"; done

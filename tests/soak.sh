@@ -5,44 +5,10 @@
 # swallowed, the relay is killed and started again, senders are killed and run again. After every round the bytes are
 # compared; at the end the daemon and the relay must not have grown in memory or descriptors.
 # Ends with 0 only if every round held. Loopback only; everything it starts ends with it.
-set -euo pipefail
-
+source "$(dirname "$0")/stage.sh"
 minutes=${1:-10}
 RANDOM=$(( ${2:-$$} % 32768 ))
-cd "$(dirname "$0")/.."
-cargo build --quiet --release --workspace --bins
-bin=$PWD/${CARGO_TARGET_DIR:-target}/release
-dir=$(mktemp -d "${TMPDIR:-/tmp}/vp-soak-XXXXXX")
-pids=()
-
-finish() {
-  status=$?
-  trap - EXIT INT TERM
-  for pid in "${pids[@]}" ${relay:-} ${send:-}; do kill -9 "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  if [ $status -eq 0 ]; then rm -rf "$dir"; else echo "soak: failed in round ${round:-0}; all is left in $dir" >&2; fi
-  exit $status
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-say() { printf 'soak: %s\n' "$*"; }
-die() { printf 'soak: error: %s\n' "$*" >&2; exit 1; }
-
-# until_true SECONDS COMMAND...: looks often, gives up loudly.
-until_true() {
-  local end=$((SECONDS + $1)); shift
-  until "$@"; do
-    [ $SECONDS -lt $end ] || die "waited too long for: $*"
-    sleep 0.05
-  done
-}
-
-for name in relay east west; do
-  printf '%s %s\n' "$name" "$("$bin/vp-keygen" -o "$dir/$name.key")" >> "$dir/ids"
-done
-grep -v '^relay ' "$dir/ids" > "$dir/peers"
+begin soak
 
 # start_relay LISTEN: its address is in $address, its process in $relay.
 start_relay() {
