@@ -62,10 +62,13 @@ pub(super) fn deal_with(
     let (begin, before) = (Instant::now(), announced.out.offering.content_bytes());
     let end = match SourceFile::open(found, &mut workspace.nearby) {
         Err(fault) => FileEnd::Failed(fault),
-        Ok(file) => {
-            let (block, hasher) = (&mut workspace.block, ContentHash::default());
-            Sending { announced: &mut *announced, block, wanted, file: &file, offset: 0, hasher }.run()?
-        }
+        Ok(file) => match agree(announced, &file, ask) {
+            Ok((offset, hasher)) => {
+                let block = &mut workspace.block;
+                Sending { announced: &mut *announced, block, wanted, file: &file, offset, hasher }.run()?
+            }
+            Err(end) => end,
+        },
     };
     let sent = announced.out.offering.content_bytes() - before;
     if let Some(underway) = announced.underway(*index) {
@@ -93,30 +96,24 @@ struct Sending<'s, 'p> {
     hasher: ContentHash,
 }
 
-impl Sending<'_, '_> {
-    /// Does what was asked about it; what is to be said at its end.
-    fn run(mut self) -> Result<FileEnd, TransferError> {
-        let (theirs, otherwise) = match &self.wanted.ask {
-            Ask::Content(prefixes) => return self.send_from(prefixes),
-            Ask::Compare(theirs, otherwise) => (theirs, *otherwise),
-        };
-        let same = match hash_whole(self.file) {
-            Err(fault) => return Ok(FileEnd::Failed(fault)),
-            Ok(ours) => ours == *theirs,
-        };
-        if !same && otherwise != IfDifferent::Leave {
-            return self.send_from(&[]);
-        }
-        self.announced.meter.skip(self.file.size().unwrap_or(0));
-        Ok(if same { FileEnd::Same } else { FileEnd::Differs })
+/// From where on it is to be sent, and the hash of what is before that: the longest prefix that both have. Or its end, where
+/// nothing is to be sent.
+fn agree(announced: &mut Announced<'_>, file: &SourceFile, ask: &Ask) -> Result<(u64, ContentHash), FileEnd> {
+    let (theirs, otherwise) = match ask {
+        Ask::Content(prefixes) => return common_prefix(file, prefixes).map_err(FileEnd::Failed),
+        Ask::Compare(theirs, otherwise) => (theirs, *otherwise),
+    };
+    let is_same = hash_whole(file).map_err(FileEnd::Failed)? == *theirs;
+    if !is_same && otherwise != IfDifferent::Leave {
+        return Ok((0, ContentHash::default()));
     }
+    announced.meter.skip(file.size().unwrap_or(0));
+    Err(if is_same { FileEnd::Same } else { FileEnd::Differs })
+}
 
-    /// Sends it from the longest common prefix on.
-    fn send_from(&mut self, prefixes: &[(u64, Hash)]) -> Result<FileEnd, TransferError> {
-        (self.offset, self.hasher) = match common_prefix(self.file, prefixes) {
-            Ok(common) => common,
-            Err(fault) => return Ok(FileEnd::Failed(fault)),
-        };
+impl Sending<'_, '_> {
+    /// Sends it; what is to be said at its end.
+    fn run(mut self) -> Result<FileEnd, TransferError> {
         self.announced.out.offering.begin_file(self.wanted.index, self.offset);
         self.announced.out.say()?;
         self.announced.meter.skip(self.offset);
@@ -213,8 +210,10 @@ fn hash_whole(file: &SourceFile) -> Content {
 /// so that the first that differs is the last that need be looked at.
 fn common_prefix(file: &SourceFile, prefixes: &[(u64, Hash)]) -> Result<(u64, ContentHash), Fault> {
     let mut common = (0, ContentHash::default());
-    let mut hasher = ContentHash::default();
-    let mut offset = 0;
+    if prefixes.is_empty() {
+        return Ok(common);
+    }
+    let (mut hasher, mut offset) = (ContentHash::default(), 0);
     for (length, hash) in prefixes {
         if file.size().is_none_or(|size| *length > size) {
             break;
