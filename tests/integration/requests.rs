@@ -1,8 +1,12 @@
 //! Links by plain requests of HTTP: what each tool does, whatever happens to the way, and what lies in it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::harness::data::nasty_tree;
 use crate::harness::ports::{Target, ask, connect, patient};
@@ -147,6 +151,54 @@ fn requests_go_through_a_proxy_whatever_login_it_wants() {
     let url = format!("http://{}", squid.address());
     let done = world.party("east", &hidden).attach().args(["--timeout", "0s", "west:x", "--proxy", &url]).run();
     done.expect(exit::CONFIG).expect_error("wants to know who asks");
+}
+
+/// Carries what comes to it on to the relay, and keeps it.
+fn recording(relay: SocketAddr) -> (Target, Arc<Mutex<Vec<u8>>>) {
+    let record = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&record);
+    let target = Target::serving(move |here: TcpStream| {
+        let there = TcpStream::connect(relay).expect("it listens");
+        // Either may be idle for as long as it likes.
+        [&here, &there].into_iter().for_each(|stream| stream.set_read_timeout(None).expect("a socket"));
+        let back = (there.try_clone().expect("a socket"), here.try_clone().expect("a socket"));
+        let back = std::thread::spawn(move || {
+            let (mut from, mut to) = back;
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+        let (mut from, mut to, mut room) = (here, there, vec![0; 1 << 16]);
+        while let Ok(count @ 1..) = from.read(&mut room) {
+            kept.lock().expect("a record").extend_from_slice(&room[..count]);
+            if to.write_all(&room[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = back.join();
+    });
+    (target, record)
+}
+
+/// tinyproxy makes the first request of a connection, and lets whatever follows through as it is.
+#[test]
+fn requests_go_through_a_proxy_that_makes_one_a_connection_and_its_password_no_further() {
+    let world = World::new();
+    let relay = world.relay();
+    let http = by_requests(&relay);
+    let file = password(&world);
+    for wants_login in [false, true] {
+        let (way, record) = recording(relay.socket());
+        let tinyproxy = Proxy::tinyproxy(&world, wants_login);
+        let user = if wants_login { format!("{USER}@") } else { String::new() };
+        let url = format!("http://{user}{}", tinyproxy.address());
+        let address = format!("http://{}@{}", relay.relay_id(), way.at);
+        streams(&world, [&address, &http], &["--proxy", &url, "--proxy-password-file", &file], 3_000_000);
+        let record = record.lock().expect("a record");
+        let has = |word: &[u8]| record.windows(word.len()).any(|window| window == word);
+        assert!(has(b"POST /?vp1=") && !has(b"POST http://"));
+        assert!(!has(b"roxy-") && !has(BASE64.encode(format!("{USER}:{PASSWORD}")).as_bytes()));
+    }
 }
 
 /// The head of a message, to its end.

@@ -44,6 +44,8 @@ pub(in crate::carrier) struct Asking {
     done: Option<What>,
     /// No other request goes out on it.
     is_spent: bool,
+    /// A proxy makes the requests that are asked on it.
+    is_passed_on: bool,
     /// What it says of the login that a proxy wants: its head.
     wanted: Option<Vec<u8>>,
 }
@@ -57,12 +59,19 @@ impl Default for Asking {
             padding: 0,
             done: None,
             is_spent: false,
+            is_passed_on: false,
             wanted: None,
         }
     }
 }
 
 impl Asking {
+    /// The requests on it are made by a proxy. Some make only the first, and let all that follows through as it is, with whatever it
+    /// says of a login: another is asked only where an answer has said that the proxy takes one.
+    pub(in crate::carrier) fn pass_on(&mut self) {
+        self.is_passed_on = true;
+    }
+
     /// Asks for this with a head of these words, and behind that as many bytes of the link as it says.
     pub(in crate::carrier) fn ask(&mut self, what: What, head: &[u8]) {
         self.front.say(head);
@@ -142,8 +151,12 @@ impl Asking {
                 Ok(Heard::Later) if skipped < SKIPPED_MAX => {
                     (used, State::ExpectAnswer(Head::default(), what, skipped + 1))
                 }
-                Ok(Heard::Good(body, is_kept)) => {
-                    self.is_spent |= !is_kept;
+                Ok(Heard::Good(body, goes_on)) => {
+                    self.is_spent |= match goes_on {
+                        GoesOn::No => true,
+                        GoesOn::Unsaid => self.is_passed_on,
+                        GoesOn::Said => false,
+                    };
                     (used, State::Content(what, body))
                 }
                 Ok(Heard::LoginWanted) => {
@@ -258,10 +271,19 @@ impl Asking {
 enum Heard {
     /// The answer is yet to come (RFC 9110, 15.2).
     Later,
-    /// What was asked for is behind it, and whether the connection goes on after that.
-    Good(Body, bool),
+    /// What was asked for is behind it.
+    Good(Body, GoesOn),
     LoginWanted,
     Status(u16),
+}
+
+/// Whether a connection goes on behind an answer.
+enum GoesOn {
+    No,
+    /// Nothing was said of that: so it does, with whoever has answered (RFC 9112, 9.3).
+    Unsaid,
+    /// Whoever is at the other end of it says that it does: a relay never does.
+    Said,
 }
 
 impl Heard {
@@ -272,10 +294,11 @@ impl Heard {
             200 => {
                 let fields = &answer.fields;
                 match body(fields) {
-                    Some(body) => {
-                        let is_kept = answer.minor == 1 && !fields.lists("Connection", "close");
-                        Heard::Good(body, is_kept)
+                    Some(body) if answer.minor != 1 || fields.lists("Connection", "close") => {
+                        Heard::Good(body, GoesOn::No)
                     }
+                    Some(body) if fields.lists("Connection", "keep-alive") => Heard::Good(body, GoesOn::Said),
+                    Some(body) => Heard::Good(body, GoesOn::Unsaid),
                     None => Heard::Status(200),
                 }
             }
@@ -301,5 +324,34 @@ fn body(fields: &Fields<'_>) -> Option<Body> {
             length.parse().ok().filter(|_| is_number).map(Body::Exact)
         }
         (false, false) => Some(Body::ToEnd),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_passed_on_is_asked_again_only_where_an_answer_says_so() {
+        for (words, direct, passed_on) in [
+            ("", true, false),
+            ("Connection: keep-alive\r\n", true, true),
+            ("Connection: Keep-Alive, x\r\n", true, true),
+            ("Connection: keep-alive\r\nConnection: close\r\n", false, false),
+            ("Connection: close\r\n", false, false),
+        ] {
+            let is_free_behind = |is_passed_on: bool| {
+                let mut asking = Asking::default();
+                if is_passed_on {
+                    asking.pass_on();
+                }
+                asking.ask(What::Up(0, 0), b"POST");
+                asking.handle_written(4);
+                let mut answer = format!("HTTP/1.1 200 OK\r\n{words}Content-Length: 0\r\n\r\n").into_bytes();
+                assert_eq!((asking.handle_wire(&mut answer), asking.take_done()), (0, Some(What::Up(0, 0))));
+                asking.is_free()
+            };
+            assert_eq!((is_free_behind(false), is_free_behind(true)), (direct, passed_on), "{words}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 
 /// Slices that are not the link's: what goes before them, and what ends a chunk behind them.
 pub(in crate::carrier) const OWN_SLICES: usize = 2;
-/// What an answer says of itself to whatever stands between: that nobody may keep it, change it or hold it back.
+/// What an answer says of itself to whatever stands between: that nobody may keep it, change it or hold it back. It never says that the
+/// connection is kept alive: by that a client knows a proxy that makes each request.
 const FIELDS: &str =
     "Content-Type: application/octet-stream\r\nCache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n";
 /// Bytes of a chunk, or of an answer that is whole, at most.

@@ -280,7 +280,11 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
             head.extend(b"\r\n");
         }
         head.extend(b"\r\n");
+        let asks_proxy = self.asks_proxy();
         if let Some(asking) = self.line_mut(key).and_then(|line| line.carrier.asks_mut()) {
+            if asks_proxy {
+                asking.pass_on();
+            }
             asking.ask(what, &head);
         }
     }
