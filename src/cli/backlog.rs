@@ -24,6 +24,8 @@ pub(super) struct Backlog {
     patience: Duration,
     write: Arc<Writes>,
     start: fn(Job) -> io::Result<()>,
+    /// Whether a line can be written at once, without a wait for anybody.
+    takes: fn(&[u8]) -> bool,
 }
 
 /// What a thread is to do.
@@ -55,6 +57,11 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// Whether nothing waits, and nobody writes.
+    fn has_none(&self) -> bool {
+        !self.is_taken && self.lines.is_empty() && self.left_out == 0
+    }
+
     fn is_full(&self) -> bool {
         self.lines.len() >= LINES_MAX || self.bytes >= BYTES_MAX
     }
@@ -109,7 +116,14 @@ impl Backlog {
     /// on not at all until one is. While no such thread can be had they wait: the next line asks for one again.
     pub(super) fn new(patience: Duration, write: impl Fn(&[u8], u64) + Send + Sync + 'static) -> Backlog {
         let start = |job| thread::Builder::new().name("log".to_owned()).spawn(job).map(drop);
-        Backlog { lines: Arc::default(), patience, write: Arc::new(write), start }
+        Backlog { lines: Arc::default(), patience, write: Arc::new(write), start, takes: |_| false }
+    }
+
+    /// The same, where whoever has a line writes it while the reader takes it at once and none waits: it is there before anything
+    /// that he does next.
+    pub(super) fn where_taken(mut self, takes: fn(&[u8]) -> bool) -> Backlog {
+        self.takes = takes;
+        self
     }
 
     /// Has somebody take them, if nobody does.
@@ -129,6 +143,11 @@ impl Backlog {
 impl Write for Backlog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut waiting = self.lines.lock();
+        if waiting.has_none() && (self.takes)(line) {
+            drop(waiting);
+            (self.write)(line, 0);
+            return Ok(line.len());
+        }
         if waiting.is_full() && !waiting.is_stuck {
             waiting = self.lines.wait_while(waiting, self.patience, Waiting::is_full);
             waiting.is_stuck = waiting.is_full();
@@ -219,6 +238,20 @@ mod tests {
         }
         drop(backlog);
         assert_eq!(shown.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_line_that_is_taken_at_once_is_written_at_once_and_none_overtakes_another() {
+        let (go, may_go) = sync_channel(10);
+        let (backlog, shown) = backlog(Duration::ZERO, may_go);
+        let mut backlog = backlog.where_taken(|line| line != b"1\n");
+        backlog.start = |_| panic!("nothing waits");
+        go.send(()).unwrap();
+        say(&mut backlog, 0..1);
+        assert_eq!(shown.try_iter().count(), 1);
+        backlog.start = |_| Err(io::ErrorKind::WouldBlock.into());
+        say(&mut backlog, 1..3);
+        assert_eq!(shown.try_iter().count(), 0);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::PIPE_BUF;
 
 use super::backlog::Backlog;
 use super::counted::counted;
@@ -141,6 +143,14 @@ struct Output {
     bar: Option<ProgressBar>,
 }
 
+/// Whether standard error takes a line now: as a pipe does that has room for any of this length (pipe(7)).
+fn is_taken_at_once(line: &[u8]) -> bool {
+    let stderr = io::stderr();
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    line.len() <= PIPE_BUF && poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
 impl Report {
     /// A report to standard error.
     pub(crate) fn new(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
@@ -156,16 +166,28 @@ impl Report {
         Self::unwaited(tool, verbosity, format, READER_PATIENCE)
     }
 
+    /// The same, of a tool that ends by itself, or when it is told to, whoever reads.
+    pub(crate) fn of_run(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
+        if io::stderr().is_terminal() {
+            return Self::new(tool, verbosity, format);
+        }
+        let lines = Self::backlog(tool, verbosity, format, READER_PATIENCE).where_taken(is_taken_at_once);
+        Self::to(tool, verbosity, format, Box::new(lines))
+    }
+
     /// One for which a reader who takes nothing is waited so long, once.
     pub(crate) fn unwaited(tool: &'static str, verbosity: Verbosity, format: Format, patience: Duration) -> Self {
+        Self::to(tool, verbosity, format, Box::new(Self::backlog(tool, verbosity, format, patience)))
+    }
+
+    fn backlog(tool: &'static str, verbosity: Verbosity, format: Format, patience: Duration) -> Backlog {
         let direct = Self::new(tool, verbosity, format);
-        let lines = Backlog::new(patience, move |line, left_out| {
+        Backlog::new(patience, move |line, left_out| {
             if left_out > 0 {
                 direct.say(Level::Warning, &format!("{} left out: they were not read", counted(left_out, "line")));
             }
             direct.write(line);
-        });
-        Self::to(tool, verbosity, format, Box::new(lines))
+        })
     }
 
     /// A report to anywhere.

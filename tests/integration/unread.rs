@@ -77,3 +77,26 @@ fn tools_whose_standard_error_nobody_reads_serve_on_and_end_when_told() {
         running.wait().expect_signal(Signal::TERM);
     }
 }
+
+/// What ends by itself does, and what is told to end, whatever it would like to say first.
+#[test]
+fn tools_of_one_run_end_though_nobody_reads_their_standard_error() {
+    let world = World::new();
+    let mut relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let _full = full_pipe(&world);
+    world.write("file", "content");
+    unread(east.send().args(["--timeout", "1s", "file", "west:absent"])).run().expect(exit::PEER_ABSENT);
+    unread(east.attach().args(["--timeout", "1s", "-vv", "west:absent"])).run().expect(exit::PEER_ABSENT);
+    let talks = ["-vv", "--ready-fd", "1"];
+    let recv = unread(west.recv().args(["files"]).args(talks)).spawn();
+    let keep = unread(west.recv().args(["more", "--keep", "-d", "."]).args(talks)).spawn();
+    recv.wait_line("attached files");
+    keep.wait_line("attached more");
+    for running in [recv, keep] {
+        running.signal(Signal::TERM);
+        running.wait().expect_signal(Signal::TERM);
+    }
+    relay.kill();
+    relay.restart_as(unread(relay.tool().args(["-vv"])));
+}

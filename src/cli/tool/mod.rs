@@ -59,7 +59,7 @@ pub fn main<T: Tool>() -> ExitCode {
     match T::try_parse_from(&words) {
         Ok(tool) => {
             let (output, name) = (tool.output(), T::MANUAL.name);
-            let report = if tool.serves() { Report::of_service } else { Report::new };
+            let report = if tool.serves() { Report::of_service } else { Report::of_run };
             let report = report(name, output.verbosity(), output.format());
             let context = Context { report, env };
             let end = tool.run(&context);

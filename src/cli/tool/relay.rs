@@ -49,7 +49,7 @@ impl Tool for Relay {
 impl Relay {
     /// What is in force, for whoever wonders why somebody was turned away.
     fn say_limits(&self) {
-        let report = Report::new(Relay::MANUAL.name, self.output.verbosity(), self.output.format());
+        let report = Report::of_service(Relay::MANUAL.name, self.output.verbosity(), self.output.format());
         report.say(
             Level::Debug,
             &format!(
