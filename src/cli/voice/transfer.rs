@@ -265,12 +265,21 @@ fn item_fault(fault: StoreFault, side: Side, between: &Between<'_>) -> String {
     }
 }
 
+/// The status of whoever is refused a transfer as a whole: whether it may be taken another time.
+fn refusal(fault: StoreFault) -> Exit {
+    match fault {
+        StoreFault::NotFound | StoreFault::NoDescriptors | StoreFault::NoSpace | StoreFault::Busy | StoreFault::Io => {
+            Exit::Failed
+        }
+        _ => Exit::Refused,
+    }
+}
+
 /// Why a transfer came to no end.
 pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fault {
     let exit = match error {
         TransferError::Malformed(_) | TransferError::Violation(_) => Exit::Integrity,
-        TransferError::Refused(StoreFault::NotFound) => Exit::Failed,
-        TransferError::Refused(_) => Exit::Refused,
+        TransferError::Refused(fault) => refusal(*fault),
         TransferError::Closed(_) | TransferError::Truncated | TransferError::Inbox(_) => Exit::Failed,
     };
     let peer = &between.peer;
@@ -391,4 +400,19 @@ fn unkept(place: &Path, what: Unkept) -> String {
         Unkept { .. } => "times",
     };
     format!("{what} are not kept in {}: its file system refuses them", printable(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_short_of_something_for_a_while_has_refused_nothing() {
+        for fault in [StoreFault::NoDescriptors, StoreFault::NoSpace, StoreFault::Busy, StoreFault::Io] {
+            assert_eq!(refusal(fault), Exit::Failed, "{fault:?}");
+        }
+        for fault in [StoreFault::Denied, StoreFault::ReadOnly, StoreFault::TreeNotTaken, StoreFault::Version] {
+            assert_eq!(refusal(fault), Exit::Refused, "{fault:?}");
+        }
+    }
 }
