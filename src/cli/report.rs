@@ -11,14 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pipe::PIPE_BUF;
 
 use super::backlog::Backlog;
 use super::counted::counted;
 use super::escape::{one_line, printable};
 use super::events::{self, Event, Status, Summary};
 use super::exit::{Exit, Retry};
+use crate::net::stdio::stderr_takes;
 
 /// How long a tool that serves others waits, once, for a reader of its lines who takes none: one that is slow is to get them all,
 /// and one that hangs is no reason to serve nobody.
@@ -143,14 +142,6 @@ struct Output {
     bar: Option<ProgressBar>,
 }
 
-/// Whether standard error takes a line now: as a pipe does that has room for any of this length (pipe(7)).
-fn is_taken_at_once(line: &[u8]) -> bool {
-    let stderr = io::stderr();
-    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    line.len() <= PIPE_BUF && poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
-}
-
 impl Report {
     /// A report to standard error.
     pub(crate) fn new(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
@@ -171,7 +162,8 @@ impl Report {
         if io::stderr().is_terminal() {
             return Self::new(tool, verbosity, format);
         }
-        let lines = Self::backlog(tool, verbosity, format, READER_PATIENCE).where_taken(is_taken_at_once);
+        let lines =
+            Self::backlog(tool, verbosity, format, READER_PATIENCE).where_taken(|line| stderr_takes(line.len()));
         Self::to(tool, verbosity, format, Box::new(lines))
     }
 

@@ -96,10 +96,19 @@ impl Descriptor {
     }
 
     fn polls(&self, flags: PollFlags) -> io::Result<bool> {
-        let mut fds = [PollFd::new(&self.fd, flags)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        Ok(rustix::event::poll(&mut fds, Some(&now))? > 0)
+        polls(self.fd.as_fd(), flags)
     }
+}
+
+/// Whether a descriptor is ready for that now.
+fn polls(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<bool> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, flags)], Some(&now))? > 0)
+}
+
+/// Whether standard error takes a line of so many bytes now, as a pipe does that has room for any of this length (pipe(7)).
+pub(crate) fn stderr_takes(bytes: usize) -> bool {
+    bytes <= PIPE_BUF && polls(io::stderr().as_fd(), PollFlags::OUT).unwrap_or(false)
 }
 
 /// Where bytes come from.
