@@ -17,7 +17,7 @@ use super::counted::counted;
 use super::escape::{one_line, printable};
 use super::events::{self, Event, Status, Summary};
 use super::exit::{Exit, Retry};
-use crate::net::stdio::stderr_takes;
+use crate::net::stdio::takes_line;
 
 /// How long a tool that serves others waits, once, for a reader of its lines who takes none: one that is slow is to get them all,
 /// and one that hangs is no reason to serve nobody.
@@ -162,8 +162,8 @@ impl Report {
         if io::stderr().is_terminal() {
             return Self::new(tool, verbosity, format);
         }
-        let lines =
-            Self::backlog(tool, verbosity, format, READER_PATIENCE).where_taken(|line| stderr_takes(line.len()));
+        let lines = Self::backlog(tool, verbosity, format, READER_PATIENCE)
+            .where_taken(|line| takes_line(io::stderr(), line.len()));
         Self::to(tool, verbosity, format, Box::new(lines))
     }
 

@@ -106,9 +106,9 @@ fn polls(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<bool> {
     Ok(rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, flags)], Some(&now))? > 0)
 }
 
-/// Whether standard error takes a line of so many bytes now, as a pipe does that has room for any of this length (pipe(7)).
-pub(crate) fn stderr_takes(bytes: usize) -> bool {
-    bytes <= PIPE_BUF && polls(io::stderr().as_fd(), PollFlags::OUT).unwrap_or(false)
+/// Whether what stands at `to` takes a line of so many bytes now, as a pipe does that has room for any of this length (pipe(7)).
+pub(crate) fn takes_line(to: impl AsFd, bytes: usize) -> bool {
+    bytes <= PIPE_BUF && polls(to.as_fd(), PollFlags::OUT).unwrap_or(false)
 }
 
 /// Where bytes come from.
