@@ -149,6 +149,16 @@ impl Conn {
         }
     }
 
+    /// Whether requests make it up.
+    pub(super) fn has_many(&self) -> bool {
+        matches!(self.0, Kind::Many(_))
+    }
+
+    /// Whether some of those have gone that nobody was told of.
+    pub(super) fn has_gone(&self) -> bool {
+        if let Kind::Many(requests) = &self.0 { requests.has_gone() } else { false }
+    }
+
     /// Reads once into free blocks, at most so much.
     ///
     /// # Errors

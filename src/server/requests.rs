@@ -72,6 +72,11 @@ impl Requests {
         self.end.take_leaver()
     }
 
+    /// Whether connections have gone that nobody was told of.
+    pub(super) fn has_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
     /// Connections that have gone.
     pub(super) fn take_gone(&mut self) -> Vec<ConnId> {
         self.gone.extend(self.end.take_dropped());
@@ -210,6 +215,7 @@ impl Requests {
             Ok(Written::Later) => Written::Later,
             Ok(Written::Gone) | Err(_) => {
                 self.drop_wire(key);
+                self.flush();
                 if self.end.end().is_some() { Written::Gone } else { Written::Later }
             }
         }

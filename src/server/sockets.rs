@@ -41,6 +41,8 @@ pub(super) struct Heard {
     pub is_writable: bool,
     /// It is broken or the client has closed it, as the next read that finds nothing else will tell.
     pub is_over: bool,
+    /// Some of the connections that make it up have gone.
+    pub has_gone: bool,
 }
 
 fn token(conn: ConnId) -> Token {
@@ -219,7 +221,7 @@ impl Sockets {
         let is_over = (ready.error || ready.read_closed) && conn.hangs_on(socket);
         // A carrier's end that its link has not heard of, as it has moved meanwhile, brings no event of its own.
         let is_readable = ready.is_for_reader() || conn.end().is_some();
-        Some(Heard { conn: id, is_readable, is_writable, is_over })
+        Some(Heard { conn: id, is_readable, is_writable, is_over, has_gone: conn.has_gone() })
     }
 }
 

@@ -128,7 +128,7 @@ impl Host for Worker {
             }
             _ => {
                 let Some(heard) = self.sockets.handle_ready(ready) else { return };
-                let Heard { conn, is_readable, is_writable, is_over } = heard;
+                let Heard { conn, is_readable, is_writable, is_over, has_gone } = heard;
                 if is_writable {
                     self.forwarder.handle_writable(now, conn);
                 }
@@ -137,6 +137,9 @@ impl Host for Worker {
                 }
                 if is_over {
                     self.forwarder.handle_over(now, conn);
+                }
+                if has_gone {
+                    self.handle_requests(now, conn);
                 }
             }
         }
@@ -306,8 +309,8 @@ impl Worker {
         if !serves || self.sockets.take_in(id, conn).is_err() {
             return self.forwarder.handle_closed(now, id);
         }
-        if has_asked {
-            self.handle_asked(now, id);
+        if has_asked && self.handle_asked(now, id) {
+            self.handle_requests(now, id);
         }
     }
 
@@ -398,7 +401,10 @@ impl Worker {
             Ok(Got::Bytes { wire, link }) => (wire, link),
             Ok(Got::Later) => {
                 self.forwarder.handle_empty(id);
-                return self.handle_requests(now, id);
+                if conn.has_many() {
+                    self.handle_requests(now, id);
+                }
+                return;
             }
             Ok(Got::End) | Err(_) => {
                 match conn.end() {
@@ -424,6 +430,7 @@ impl Worker {
         if conn.is_sealed() {
             self.forwarder.handle_opened(wire);
         }
+        let has_many = conn.has_many();
         self.turn.read_bytes += wire;
         if wire > link {
             self.forwarder.handle_overhead(now, id, wire - link);
@@ -437,7 +444,9 @@ impl Worker {
             self.sockets.turn_away(id);
             return self.forwarder.handle_garbage(now, id);
         }
-        self.handle_requests(now, id);
+        if has_many || has_asked {
+            self.handle_requests(now, id);
+        }
         self.turn.unwritten_bytes += link;
         if self.turn.unwritten_bytes >= WRITE_SOON_BYTES {
             self.turn.unwritten_bytes = 0;
@@ -465,10 +474,14 @@ impl Worker {
                     continue;
                 }
             };
+            let has_gone = conn.has_gone();
             if is_sealed {
                 self.forwarder.handle_sealed(count);
             }
             self.forwarder.handle_written(now, id, count);
+            if has_gone {
+                self.handle_requests(now, id);
+            }
         }
     }
 
