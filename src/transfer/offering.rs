@@ -99,6 +99,7 @@ struct Ledger {
     next_index: u32,
     /// The items from `next_index - open.len()` on: at most [`OPEN_ENTRIES_MAX`].
     open: VecDeque<Progress>,
+    /// Files among them that may yet be asked for.
     unanswered: usize,
     /// In the order in which they are to be dealt with.
     asked: VecDeque<Asked>,
@@ -348,7 +349,8 @@ impl Offering {
         }
     }
 
-    /// Whether nothing is owed about any item that was announced: the next that is said may be the end.
+    /// Whether nothing is owed about any item that was announced: the next that is said may be the end. Only files are asked for; what
+    /// becomes of others may be told after it.
     #[must_use]
     pub(crate) fn is_all_dealt_with(&self) -> bool {
         match &self.offered {
@@ -399,9 +401,10 @@ impl Progress {
 
 impl Ledger {
     fn announce(&mut self, entry: &Entry) {
+        let is_file = entry.kind == super::item::Kind::File;
         self.next_index += 1;
-        self.unanswered += 1;
-        self.open.push_back(Progress::Unanswered { is_file: entry.kind == super::item::Kind::File });
+        self.unanswered += usize::from(is_file);
+        self.open.push_back(Progress::Unanswered { is_file });
     }
 
     /// Of an item that is not settled, or not in turn.
@@ -429,8 +432,8 @@ impl Ledger {
     fn settle(&mut self, index: u32) -> Result<Side, Violation> {
         let progress = self.progress(index).ok_or(Violation::Index)?;
         let side = match std::mem::replace(progress, Progress::Settled) {
-            Progress::Unanswered { .. } => {
-                self.unanswered -= 1;
+            Progress::Unanswered { is_file } => {
+                self.unanswered -= usize::from(is_file);
                 Side::There
             }
             Progress::Asked => Side::There,

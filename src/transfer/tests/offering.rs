@@ -199,6 +199,23 @@ fn a_stream_is_said_from_its_greeting_to_its_end() {
 }
 
 #[test]
+fn the_end_may_be_said_before_it_is_told_what_became_of_a_directory() {
+    let mut offering = announced(2);
+    hear(&mut offering, &bytes_of(&[Answer::Accepted]), 1).unwrap();
+    assert!(!offering.is_all_dealt_with(), "the file may be asked for");
+    hear(&mut offering, &bytes_of(&[want(1)]), 1).unwrap();
+    assert!(!offering.is_all_dealt_with(), "it was");
+    assert!(matches!(offering.poll_asked(), Some(Asked { index: 1, .. })));
+    offering.end_file(1, FileEnd::Sent([0; 32]));
+    assert!(offering.is_all_dealt_with() && !offering.is_settled(0));
+    offering.finish(0);
+    assert_eq!(
+        play(&mut offering, &[item(0), item(1), done(2)]).unwrap().map(|last| last.status),
+        Some(Status::Complete)
+    );
+}
+
+#[test]
 fn files_are_asked_for_in_order_and_our_faults_come_back_as_ours() {
     let mut offering = announced(4);
     said(&mut offering);

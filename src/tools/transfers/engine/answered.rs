@@ -32,6 +32,11 @@ impl Answered {
         most.filter(|_| plenty).unwrap_or(NonZeroU64::MIN)
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// One more.
     pub(super) fn push(&mut self, item: Offered, states: Checkpoints) {
         self.checkpoints += states.len();

@@ -42,6 +42,11 @@ impl Arriving {
         Self { sink, admission, current: Current::Nothing, bytes: 0 }
     }
 
+    /// Whether no content is coming that is wanted.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.current, Current::Nothing)
+    }
+
     /// A stream of this name comes.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The items of a transfer at its receiver, from the offer to the end: what is known of each, and who is told how it ended.
 
 use super::progress::{Meter, Progress};
+use super::sending::wide;
 use super::sink::{Offered, Settled};
 use super::tops::Tops;
 use super::underway::Underway;
@@ -39,6 +40,11 @@ impl<'p> Items<'p> {
     /// One more is offered.
     pub(super) fn add(&mut self, index: u32, underway: Underway) {
         self.underway.insert(index, underway);
+    }
+
+    /// Whether there are as many as the sender has counted.
+    pub(super) fn are_all_offered(&self) -> bool {
+        self.meter.items_total == Some(self.meter.items_done + wide(self.underway.len()))
     }
 
     /// Its content comes from now on.

@@ -211,10 +211,11 @@ impl Line<'_> {
                 TryRecv::Finished => return Ok(None),
                 TryRecv::Empty => self.flush()?,
             }
-            let Some(deadline) = receiver.deadline() else {
+            let now = Instant::now();
+            let Some(deadline) = receiver.deadline(now) else {
                 return self.port.recv();
             };
-            match self.port.recv_within(deadline.saturating_duration_since(Instant::now()))? {
+            match self.port.recv_within(deadline.saturating_duration_since(now))? {
                 TryRecv::Bytes(chunk) => return Ok(Some(chunk)),
                 TryRecv::Finished => return Ok(None),
                 TryRecv::Empty => {}

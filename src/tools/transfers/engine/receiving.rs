@@ -159,13 +159,19 @@ impl<'p, 'a> Receiver<'p, 'a> {
         Some(item)
     }
 
-    /// When something has to be committed at the latest.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.arriving.sink.deadline()
+    /// When something has to be committed at the latest: at once if nothing more comes that could share its sync.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let deadline = self.arriving.sink.deadline();
+        deadline.map(|deadline| if self.has_come_whole() { deadline.min(now) } else { deadline })
+    }
+
+    /// Whether as many items have been offered as were announced, and none of them is still to come.
+    fn has_come_whole(&self) -> bool {
+        self.items.are_all_offered() && self.answered.is_empty() && self.arriving.is_between()
     }
 
     pub(crate) fn commit_if_due(&mut self, now: Instant) {
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
+        if self.deadline(now).is_some_and(|deadline| deadline <= now) {
             self.commit();
         }
     }

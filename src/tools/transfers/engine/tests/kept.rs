@@ -8,10 +8,11 @@ use crate::store::part::{PartFile, PartKey, PartName};
 use crate::tools::transfers::engine::receiving::Receiver;
 use crate::tools::transfers::engine::tree::TreeSink;
 use crate::transfer::Fault;
-use crate::transfer::item::{Kind, Mtime};
+use crate::transfer::item::{Kind, Mtime, Totals};
 use crate::transfer::messages::*;
 use crate::transfer::path::TreePath;
 use std::os::unix::fs::symlink;
+use std::time::Instant;
 
 /// What a receiver answers about these items, all of them there already, when its disk fails or does not.
 fn answers(home: &Home, overwrite: Overwrite, fault: Option<Fault>, offers: Vec<Offer>) -> Vec<Answer> {
@@ -24,7 +25,7 @@ fn answers(home: &Home, overwrite: Overwrite, fault: Option<Fault>, offers: Vec<
     tell(&mut receiver, hello(Content::Files, b""));
     offers.into_iter().for_each(|offer| tell(&mut receiver, offer));
     assert!(told(&mut receiver).iter().all(|answer| !matches!(answer, Answer::Item { .. })), "before it was synced");
-    receiver.commit_if_due(receiver.deadline().unwrap());
+    receiver.commit_if_due(receiver.deadline(Instant::now()).unwrap());
     told(&mut receiver)
 }
 
@@ -53,6 +54,37 @@ fn what_was_there_before_is_only_called_so_once_it_is_synced() {
         }
     }
     assert_eq!(names(&home.inbox().join("d")), ["f", "l"]);
+}
+
+/// A small tree would take as long as a file waits for others that share its sync.
+#[test]
+fn what_has_come_whole_waits_for_no_company() {
+    let home = Home::new();
+    let sink = Box::new(TreeSink::new(Inbox::open(&home.inbox()).unwrap(), Overwrite::Never, SENDER, 1));
+    let mut nobody = ();
+    let mut receiver = Receiver::new(sink, ReceivePolicy::default(), None, &mut nobody);
+    let totals = Some(Totals { items: 3, bytes: 8 });
+    tell(&mut receiver, Offer::Hello(Hello { version: VERSION, content: Content::Files, totals, name: Vec::new() }));
+    let now = Instant::now();
+    let is_due = |receiver: &Receiver<'_, '_>| receiver.deadline(now).map(|deadline| deadline <= now);
+    assert_eq!(is_due(&receiver), None);
+    tell(&mut receiver, entry(0, Kind::Directory, 0, &[b"d"]));
+    tell(&mut receiver, entry(1, Kind::File, 4, &[b"d", b"e"]));
+    bring(&mut receiver, 1, b"some");
+    assert_eq!(is_due(&receiver), Some(false), "another is to be offered");
+    tell(&mut receiver, entry(2, Kind::File, 4, &[b"d", b"f"]));
+    assert_eq!(is_due(&receiver), Some(false), "it has not come");
+    tell(&mut receiver, Offer::Begin { index: 2, offset: 0 });
+    assert_eq!(is_due(&receiver), Some(false), "it is coming");
+    tell_bytes(
+        &mut receiver,
+        &encoded([Say::Data(b"more"), Offer::End { index: 2, hash: blake3::hash(b"more").into() }.into()]),
+    );
+    assert_eq!(is_due(&receiver), Some(true));
+    assert!(told(&mut receiver).iter().all(|answer| !matches!(answer, Answer::Item { .. })));
+    receiver.commit_if_due(now);
+    assert_eq!(is_due(&receiver), None);
+    assert_eq!(told(&mut receiver).iter().filter(|answer| matches!(answer, Answer::Item { .. })).count(), 3);
 }
 
 /// A receiver whose file system folds case, or is said to. Nothing but the test makes one name of two.
