@@ -25,6 +25,7 @@ mod certificate;
 mod certificate_news;
 mod conn;
 mod handle;
+mod left_undone;
 mod life;
 mod linger;
 mod log;

@@ -7,6 +7,7 @@
 use super::Trouble;
 use super::conn::Conn;
 use super::handle::handle_signals;
+use super::left_undone::LeftUndone;
 use super::life::Stage;
 use super::linger::LINGER;
 use super::log::LogLine;
@@ -91,19 +92,6 @@ pub(super) struct Worker {
     /// Connections that came in this turn, and that it began to drain: what they led to has to be with the others first.
     come: usize,
     stage: Stage,
-}
-
-/// What a worker left undone in its last turn.
-#[derive(Default)]
-struct LeftUndone {
-    /// Nobody was read, or not everybody whose turn it was: when to look again.
-    unread_until: Option<Instant>,
-    /// Packages are kept for a worker that is behind: when to try again.
-    unshipped_until: Option<Instant>,
-    /// Bytes that were read.
-    read_bytes: usize,
-    /// Bytes that were read since the last write.
-    unwritten_bytes: usize,
 }
 
 impl Host for Worker {
@@ -401,10 +389,7 @@ impl Worker {
             Ok(Got::Bytes { wire, link }) => (wire, link),
             Ok(Got::Later) => {
                 self.forwarder.handle_empty(id);
-                if conn.has_many() {
-                    self.handle_requests(now, id);
-                }
-                return;
+                return self.handle_requests(now, id);
             }
             Ok(Got::End) | Err(_) => {
                 match conn.end() {
