@@ -31,7 +31,7 @@ mod tls;
 mod websocket;
 
 pub use end::{CloseStatus, End, TlsEnd};
-pub(crate) use exchange::{CarrierId, Request, What};
+pub(crate) use exchange::{CarrierId, Manner, Request, What};
 pub use front::Visitor;
 #[cfg(feature = "fuzzing")]
 pub use front::fuzz_forwarded;

@@ -72,9 +72,9 @@ impl Requests {
         self.end.take_leaver()
     }
 
-    /// Whether connections have gone that nobody was told of.
+    /// Whether connections have gone, or are none of its any more, that nobody was told of.
     pub(super) fn has_gone(&self) -> bool {
-        !self.gone.is_empty()
+        !self.gone.is_empty() || self.end.has_leaver()
     }
 
     /// Connections that have gone.

@@ -34,12 +34,14 @@ pub fn expect_from(relay: &Relay<'_>, from: &str) {
 struct Nginx<'w> {
     world: &'w World,
     place: ReservedPort,
+    /// Where it does as it does by itself: it asks by HTTP/1.0, on a connection for each request.
+    bare: ReservedPort,
     running: Option<Running>,
 }
 
 impl<'w> Nginx<'w> {
     fn start(world: &'w World, relay: &Relay<'_>) -> Nginx<'w> {
-        let place = reserve();
+        let (place, bare) = (reserve(), reserve());
         world.dir("nginx");
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let temporary = temporary.map(|name| format!("{name}_temp_path {}/{name};\n", world.path("nginx").display()));
@@ -51,14 +53,17 @@ impl<'w> Nginx<'w> {
              proxy_http_version 1.1;\n   proxy_buffering on;\n   proxy_set_header Host $host;\n   \
              proxy_set_header Upgrade $http_upgrade;\n   proxy_set_header Connection upgrade;\n   \
              proxy_set_header X-Forwarded-For $remote_addr;\n   proxy_set_header Forwarded \"\";\n   \
-             proxy_read_timeout 10s;\n   proxy_send_timeout 10s;\n  }}\n }}\n}}\n",
+             proxy_read_timeout 10s;\n   proxy_send_timeout 10s;\n  }}\n }}\n \
+             server {{\n  listen {bare};\n  location / {{\n   proxy_pass http://{to};\n   \
+             proxy_set_header X-Forwarded-For $remote_addr;\n  }}\n }}\n}}\n",
             pid = world.path("nginx/pid").display(),
             temporary = temporary.concat(),
             at = place.address,
+            bare = bare.address,
             to = relay.socket(),
         );
         world.write("nginx.conf", &config);
-        let mut nginx = Nginx { world, place, running: None };
+        let mut nginx = Nginx { world, place, bare, running: None };
         nginx.restart();
         nginx
     }
@@ -169,6 +174,7 @@ fn a_stream_goes_through_every_front_byte_by_byte_and_each_names_its_client() {
     let ways = [
         ("ws", nginx.place.address, "/vp"),
         ("http", nginx.place.address, "/vp"),
+        ("http", nginx.bare.address, "/vp"),
         ("ws", haproxy.at(0), "/vp?at=all"),
         ("http", haproxy.at(0), "/vp?at=all"),
         ("http", haproxy.at(2), "/vp"),

@@ -73,6 +73,29 @@ pub(crate) struct Request {
     pub carrier: CarrierId,
     /// What it is.
     pub what: What,
+    /// What becomes of its connection.
+    pub manner: Manner,
+}
+
+/// What becomes of the connection of a request (RFC 9112, 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Another request may follow.
+    Stays,
+    /// It ends with the answer.
+    Closes,
+    /// The same of HTTP/1.0, which knows no chunks: an answer that does not say how long it is ends with the connection.
+    Old,
+}
+
+impl Manner {
+    fn of(ask: &Ask<'_>) -> Manner {
+        match ask.minor {
+            0 => Manner::Old,
+            _ if ask.fields.lists("Connection", "close") => Manner::Closes,
+            _ => Manner::Stays,
+        }
+    }
 }
 
 /// What a request is.
@@ -123,7 +146,7 @@ impl Request {
 fn read(ask: &Ask<'_>) -> Option<Request> {
     let (before, word) = ask.target.rsplit_once(WORD)?;
     // Only browsers name where a page is from, for whatever page they show: ours are none.
-    if !before.ends_with(['?', '&']) || ask.minor != 1 || ask.fields.has("Origin") || ask.fields.has("Upgrade") {
+    if !before.ends_with(['?', '&']) || ask.fields.has("Origin") || ask.fields.has("Upgrade") {
         return None;
     }
     let mut parts = word.split('.');
@@ -138,7 +161,7 @@ fn read(ask: &Ask<'_>) -> Option<Request> {
         ("POST", "u", Some(length)) if length <= UP_MAX => What::Up(number, length),
         _ => return None,
     };
-    Some(Request { carrier: CarrierId::read(carrier)?, what })
+    Some(Request { carrier: CarrierId::read(carrier)?, what, manner: Manner::of(ask) })
 }
 
 /// Words of its own that go out first.

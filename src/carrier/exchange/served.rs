@@ -1,6 +1,6 @@
 //! A relay's end of one connection: it hears requests, and answers them.
 
-use super::{Front, PADDING_BYTES, Request, UP_MAX, What};
+use super::{Front, Manner, PADDING_BYTES, Request, UP_MAX, What};
 use crate::carrier::end::End;
 use crate::carrier::front::Visitor;
 use crate::carrier::http::{self, Head, Malformed, Refusal};
@@ -51,13 +51,21 @@ pub(in crate::carrier) struct Served {
     visitor: Visitor,
     /// The same by the request that is there.
     asks: Visitor,
+    /// What becomes of the connection by the last request.
+    manner: Manner,
     front: Front,
 }
 
 impl Served {
     /// One on which this visitor has asked this.
     pub(in crate::carrier) fn new(visitor: Visitor, asks: Visitor, request: Request) -> Served {
-        Served { state: State::Asked(request, Vec::new()), visitor, asks, front: Front::default() }
+        Served {
+            state: State::Asked(request, Vec::new()),
+            visitor,
+            asks,
+            manner: request.manner,
+            front: Front::default(),
+        }
     }
 
     /// The request that waits for its turn.
@@ -93,14 +101,44 @@ impl Served {
             What::Poll(_) => self.state = answer(true),
             What::Down(_) => {
                 self.state = answer(false);
-                let head =
-                    format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{FIELDS}\r\n{PADDING_BYTES:x}\r\n");
-                self.front.say(head.as_bytes());
+                self.say_head(None);
+                self.say_piece(PADDING_BYTES);
                 self.front.say(&[0; PADDING_BYTES]);
-                self.front.say(CHUNK_END);
+                self.front.say(self.behind_piece());
             }
         }
         self.hear(&mut held);
+    }
+
+    /// The head of an answer of so much, or of one that does not say how much.
+    fn say_head(&mut self, length: Option<usize>) {
+        let framing = match (length, self.manner) {
+            (Some(length), _) => format!("Content-Length: {length}\r\n"),
+            (None, Manner::Old) => String::new(),
+            (None, Manner::Stays | Manner::Closes) => "Transfer-Encoding: chunked\r\n".to_owned(),
+        };
+        let connection = if self.manner == Manner::Stays { "" } else { "Connection: close\r\n" };
+        self.front.say(format!("HTTP/1.1 200 OK\r\n{framing}{connection}{FIELDS}\r\n").as_bytes());
+    }
+
+    /// What stands before a piece of so much in an answer that does not say how much it is.
+    fn say_piece(&mut self, length: usize) {
+        if self.manner != Manner::Old {
+            self.front.say(format!("{length:x}\r\n").as_bytes());
+        }
+    }
+
+    /// What stands behind one.
+    fn behind_piece(&self) -> &'static [u8] {
+        if self.manner == Manner::Old { b"" } else { CHUNK_END }
+    }
+
+    /// An answer is whole.
+    fn end_exchange(&mut self) {
+        self.state = match self.manner {
+            Manner::Stays => State::ExpectHead(Head::default()),
+            Manner::Closes | Manner::Old => State::Over(End::Closed),
+        };
     }
 
     /// There is no such link, or it has asked out of order.
@@ -173,7 +211,12 @@ impl Served {
 
     /// How it has ended, if it has.
     pub(in crate::carrier) fn end(&self) -> Option<End> {
-        if let State::Over(end) = self.state { Some(end) } else { None }
+        match self.state {
+            // All of the answer goes out first.
+            State::Over(End::Closed) if self.has_own() => None,
+            State::Over(end) => Some(end),
+            _ => None,
+        }
     }
 
     /// Wire bytes came: those of the link among them are put at the front, and counted.
@@ -234,6 +277,7 @@ impl Served {
                     Err(Refusal::Malformed) => Refusal::Malformed,
                     Err(refusal) => match Request::read(head.bytes(), &mut self.asks) {
                         Some(request) => {
+                            self.manner = request.manner;
                             self.state = State::Asked(request, Vec::new());
                             return used;
                         }
@@ -254,8 +298,8 @@ impl Served {
     /// A request that has brought all that it was to bring is answered.
     fn end_up(&mut self) {
         if matches!(self.state, State::Up(0, _)) {
-            self.front.say(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{FIELDS}\r\n").as_bytes());
-            self.state = State::ExpectHead(Head::default());
+            self.say_head(Some(0));
+            self.end_exchange();
         }
     }
 
@@ -290,6 +334,7 @@ impl Served {
 
     /// The next piece of what the link shows.
     fn begin(&mut self, link: &[IoSlice<'_>]) {
+        let behind = self.behind_piece();
         let State::Down(answer) = &mut self.state else { return };
         let shown: usize = link.iter().map(|slice| slice.len()).sum();
         let is_due = answer.promised == 0 && answer.tail.is_empty() && !answer.is_ending;
@@ -302,10 +347,11 @@ impl Served {
             // It has begun, and carries no more than that.
             answer.is_ending = true;
             let length = answer.promised;
-            self.front.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{FIELDS}\r\n").as_bytes());
+            self.say_head(Some(length));
         } else {
-            answer.tail = CHUNK_END;
-            self.front.say(format!("{:x}\r\n", answer.promised).as_bytes());
+            answer.tail = behind;
+            let length = answer.promised;
+            self.say_piece(length);
         }
     }
 
@@ -329,12 +375,11 @@ impl Served {
         }
         match (answer.is_whole, answer.has_carried) {
             (true, true) => {}
-            (true, false) => {
-                self.front.say(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{FIELDS}\r\n").as_bytes());
-            }
+            (true, false) => self.say_head(Some(0)),
+            (false, _) if self.manner == Manner::Old => {}
             (false, _) => self.front.say(b"0\r\n\r\n"),
         }
-        self.state = State::ExpectHead(Head::default());
+        self.end_exchange();
     }
 
     /// Whether it has something to write that is none of the link's.

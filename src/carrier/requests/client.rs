@@ -2,7 +2,7 @@
 
 use super::Line;
 use crate::carrier::exchange::UP_MAX;
-use crate::carrier::{CarrierId, Distrust, End, Request, Target, What};
+use crate::carrier::{CarrierId, Distrust, End, Manner, Request, Target, What};
 use aws_lc_rs::rand;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -261,7 +261,7 @@ impl<K: Copy + Eq, S> ClientEnd<K, S> {
     }
 
     fn say(&mut self, key: K, what: What) {
-        let request = Request { carrier: self.id, what };
+        let request = Request { carrier: self.id, what, manner: Manner::Stays };
         let Place { path, host, prefix, login } = &self.place;
         let method = if let What::Up(..) = what { "POST" } else { "GET" };
         let target = request.target(path);

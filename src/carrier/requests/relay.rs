@@ -196,14 +196,20 @@ impl<K: Copy + Eq, S> RelayEnd<K, S> {
         vain.or_else(|| self.lines.iter().find(is_free)).map(|held| held.line.key)
     }
 
-    /// A connection that is not part of it any more: its carrier has ended, or it brings a request of another link.
+    /// Whether a connection is not part of it any more: its carrier has ended, or it brings a request of another link.
+    fn leaves(&self, held: &Held<K, S>) -> bool {
+        let carrier = &held.line.carrier;
+        carrier.end().is_some() || carrier.asked().is_some_and(|request| request.carrier != self.id)
+    }
+
+    /// Whether there is such a connection.
+    pub(crate) fn has_leaver(&self) -> bool {
+        self.lines.iter().any(|held| self.leaves(held))
+    }
+
+    /// Such a connection.
     pub(crate) fn take_leaver(&mut self) -> Option<Line<K, S>> {
-        let id = self.id;
-        let leaves = |held: &Held<K, S>| {
-            let carrier = &held.line.carrier;
-            carrier.end().is_some() || carrier.asked().is_some_and(|request| request.carrier != id)
-        };
-        let at = self.lines.iter().position(leaves)?;
+        let at = self.lines.iter().position(|held| self.leaves(held))?;
         let key = self.lines[at].line.key;
         if self.answering == Some(key) && self.lines[at].line.carrier.end().is_some() {
             self.end = self.end.or(Some(End::NotFound));

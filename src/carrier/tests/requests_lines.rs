@@ -334,7 +334,7 @@ fn requests_are_read_strictly() {
     }
     let good = String::from_utf8(head("GET", id, "d.0", None)).unwrap();
     for (from, to) in [
-        ("HTTP/1.1", "HTTP/1.0"),
+        ("HTTP/1.1", "HTTP/2.0"),
         ("/vp?vp1", "/vp?xvp1"),
         ("Host", "Origin: http://a\r\nHost"),
         ("Host", "Transfer-Encoding: chunked\r\nHost"),
@@ -428,5 +428,48 @@ proptest! {
         prop_assert!(wanted.starts_with(&passed));
         prop_assert_eq!(relay.end(), None);
         prop_assert_eq!(passed.len(), wanted.len());
+    }
+}
+
+/// The head of a request on a connection that ends with the answer.
+fn last(method: &str, id: &str, what: &str, length: Option<usize>, is_old: bool) -> Vec<u8> {
+    let head = String::from_utf8(head(method, id, what, length)).unwrap();
+    let head =
+        if is_old { head.replace("HTTP/1.1", "HTTP/1.0") } else { head.replace("Host", "Connection: close\r\nHost") };
+    head.into_bytes()
+}
+
+#[test]
+fn whoever_wants_a_connection_for_each_request_has_the_whole_of_each_answer_and_then_its_end() {
+    for is_old in [false, true] {
+        let (mut relay, id) = begun();
+        // What is brought, and behind it something that nobody reads.
+        let brought = [last("POST", &id, "u.0", Some(4), is_old), b"saidGET / HTTP/1.1\r\n\r\n".to_vec()].concat();
+        assert!(relay.join(asked(1, &brought)).is_none());
+        assert_eq!(held(&mut relay), b"said");
+        assert!(!relay.has_leaver(), "the answer is to go out");
+        let said = String::from_utf8(answer(&mut relay, 1, &[])).unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n"), "{said}");
+        assert!(said.ends_with("\r\n\r\n"));
+        assert_eq!(relay.take_leaver().map(|line| line.key), Some(1));
+        // An answer that goes on until another has been asked for.
+        assert!(relay.join(asked(2, &last("GET", &id, "d.1", None, is_old))).is_none());
+        assert_eq!(answer(&mut relay, 0, &[]), b"0\r\n\r\n");
+        let said = answer(&mut relay, 2, b"heard");
+        let text = String::from_utf8_lossy(&said).into_owned();
+        assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
+        assert_eq!(text.contains("chunked"), !is_old, "{text}");
+        let behind = if is_old { &b"\0\0\0\0heard"[..] } else { b"\0\0\r\n5\r\nheard\r\n" };
+        assert!(said.ends_with(behind), "{text}");
+        assert!(relay.join(asked(3, &last("GET", &id, "p.2", None, is_old))).is_none());
+        assert_eq!(answer(&mut relay, 2, &[]), if is_old { &b""[..] } else { b"0\r\n\r\n" });
+        assert_eq!((relay.answering(), relay.take_leaver().map(|line| line.key)), (Some(3), Some(2)));
+        let said = String::from_utf8(answer(&mut relay, 3, b"whole")).unwrap();
+        assert!(
+            said.contains("Content-Length: 5\r\nConnection: close\r\n") && said.ends_with("\r\n\r\nwhole"),
+            "{said}"
+        );
+        assert_eq!((relay.answering(), relay.take_leaver().map(|line| line.key)), (None, Some(3)));
+        assert_eq!(relay.end(), None);
     }
 }
