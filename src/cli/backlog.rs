@@ -164,13 +164,8 @@ impl Write for Backlog {
         Ok(line.len())
     }
 
+    /// The end is near: waits for a reader who still takes lines until he has all of them.
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Backlog {
-    fn drop(&mut self) {
         let mut waiting = self.lines.lock();
         waiting.is_over = true;
         self.lines.changed.notify_all();
@@ -188,6 +183,14 @@ impl Drop for Backlog {
                 break;
             }
         }
+        Ok(())
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        // It does not fail.
+        let _ = self.flush();
     }
 }
 
@@ -225,6 +228,21 @@ mod tests {
         assert!(lines.iter().enumerate().all(|(at, (line, left_out))| *line == format!("{at}\n") && *left_out == 0));
         assert!(last.0.is_empty() && (9..=10).contains(&last.1), "{last:?}");
         assert_eq!(u64::try_from(lines.len()).unwrap() + last.1, u64::try_from(all).unwrap());
+    }
+
+    #[test]
+    fn all_that_was_said_before_it_is_flushed_is_read_then_though_others_hold_it() {
+        let (go, may_go) = sync_channel(0);
+        let (mut backlog, shown) = backlog(Duration::ZERO, may_go);
+        say(&mut backlog, 0..10);
+        thread::scope(|scope| {
+            scope.spawn(|| (0..10).for_each(|_| go.send(()).unwrap()));
+            backlog.flush().unwrap();
+            assert_eq!(shown.try_iter().count(), 10);
+        });
+        drop(go);
+        say(&mut backlog, 10..11);
+        assert_eq!(shown.recv().unwrap(), ("10\n".to_owned(), 0), "whoever is late is heard if there is time");
     }
 
     #[test]

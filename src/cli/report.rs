@@ -301,6 +301,8 @@ impl Report {
         let (code, cause, retryable) = (exit.code(), exit.word(), retry.known());
         let sums = self.sums().clone();
         self.event(&Event::End(Summary { code, cause, retryable, duration, ..sums }));
+        // Threads that hold this may outlive the tool's end: lines that wait are not to depend on them.
+        let _ = self.out.lock().unwrap_or_else(PoisonError::into_inner).sink.flush();
         exit.into()
     }
 
@@ -359,6 +361,19 @@ mod tests {
 
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
+
+    /// What is written shows when it is flushed.
+    struct Late(Page, Vec<u8>);
+
+    impl Write for Late {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.write_all(&std::mem::take(&mut self.1))
+        }
+    }
 
     impl Write for Page {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -449,6 +464,18 @@ mod tests {
             assert_eq!(report.end(Ok(Exit::Done)), ExitCode::SUCCESS);
         });
         assert_eq!(text, "vp-test: error: no key\n");
+    }
+
+    #[test]
+    fn at_the_end_all_lines_are_out_whoever_still_holds_what_they_go_to() {
+        let page = Page::default();
+        let late = Box::new(Late(page.clone(), Vec::new()));
+        let report = Arc::new(Report::to("vp-test", Verbosity::Normal, Format::Text, late));
+        let _held = Arc::clone(&report);
+        report.say(Level::Warning, "last");
+        assert!(page.0.lock().unwrap().is_empty());
+        report.end(Ok(Exit::Done));
+        assert_eq!(*page.0.lock().unwrap(), b"vp-test: warning: last\n");
     }
 
     #[test]
