@@ -7,6 +7,7 @@ use super::renewal::Renewal;
 use crate::carrier::{TlsFault, TlsServer, Validity};
 use crate::net::list::{PATIENCE, read_list, read_settled};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rustix::io::Errno;
 use rustls::time_provider::DefaultTimeProvider;
 use std::fs::{Metadata, metadata};
 use std::io;
@@ -20,6 +21,8 @@ use zeroize::Zeroizing;
 const FILE_MAX: u64 = 1024 * 1024;
 /// So long before its end a certificate is told of: those that renew themselves have been by then.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// Or such a part of its life, if that is less.
+const SOON_PART: u64 = 4;
 /// A longer key of RSA makes each handshake cost far more than everything else that a link begins with.
 const RSA_BITS_MAX: usize = 4096;
 /// Bits of a mode that let others than owner and group read, or others than the owner write.
@@ -68,6 +71,15 @@ pub enum CertificateError {
     Unmade,
 }
 
+impl CertificateError {
+    /// Whether it could not be read for want of something that the system may have again at any time.
+    fn passes(&self) -> bool {
+        let CertificateError::Read(_, error) = self else { return false };
+        let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO].map(Errno::raw_os_error);
+        error.raw_os_error().is_some_and(|number| lacks.contains(&number))
+    }
+}
+
 /// See the module.
 pub(super) struct Shown {
     from: Certificate,
@@ -92,7 +104,8 @@ pub(super) struct Stamp {
     device: u64,
     inode: u64,
     length: u64,
-    changed: (i64, i64),
+    /// When it was written, or who may read it was changed.
+    changed: [(i64, i64); 2],
 }
 
 /// Those of the chain and of the key, as far as they are there.
@@ -130,9 +143,13 @@ impl Shown {
     /// Reads its files again, once nobody has changed them for a moment. If they cannot be used, the old ones stay in force. For a
     /// thread that may wait.
     pub(super) fn read_again(&self, log: &Log) -> Result<(), CertificateError> {
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = stamps(&self.from);
-        let new = Now::read(&self.from, read_settled)?;
-        *self.now() = new;
+        *self.stamps() = stamps(&self.from);
+        let new = Now::read(&self.from, read_settled);
+        if new.as_ref().is_err_and(CertificateError::passes) {
+            // That it was read by then is no reason not to read it again.
+            *self.stamps() = [None; 2];
+        }
+        *self.now() = new?;
         self.tell_of_files(log);
         Ok(())
     }
@@ -140,8 +157,12 @@ impl Shown {
     /// Its files as they are now, if they are others than those that were last read.
     pub(super) fn changed(&self) -> Option<Stamps> {
         let now = stamps(&self.from);
-        let is_other = *self.read.lock().unwrap_or_else(PoisonError::into_inner) != now;
+        let is_other = *self.stamps() != now;
         is_other.then_some(now)
+    }
+
+    fn stamps(&self) -> MutexGuard<'_, Stamps> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells how long it counts, and what is wrong with its key.
@@ -175,7 +196,7 @@ fn untimely(Validity { from, until }: Validity, now: u64) -> Option<CertificateN
     match () {
         () if now > until => Some(CertificateNews::Expired { until }),
         () if now < from => Some(CertificateNews::NotYetValid { from }),
-        () if until - now < SOON.as_secs() => Some(CertificateNews::EndsSoon { until }),
+        () if until - now < SOON.as_secs().min((until - from) / SOON_PART) => Some(CertificateNews::EndsSoon { until }),
         () => None,
     }
 }
@@ -187,7 +208,7 @@ fn stamps(from: &Certificate) -> Stamps {
             device: about.dev(),
             inode: about.ino(),
             length: about.len(),
-            changed: (about.mtime(), about.mtime_nsec()),
+            changed: [(about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec())],
         })
     })
 }
@@ -252,5 +273,35 @@ mod tests {
         assert_eq!(at(until - soon + 1), Some(CertificateNews::EndsSoon { until }));
         assert_eq!(at(until), Some(CertificateNews::EndsSoon { until }));
         assert_eq!(at(until + 1), Some(CertificateNews::Expired { until }));
+    }
+
+    #[test]
+    fn one_that_never_has_so_much_time_is_told_of_in_the_last_quarter_of_it() {
+        let (from, until) = (1_000_000_000, 1_000_000_000 + 6 * 24 * 60 * 60);
+        let at = |now| untimely(Validity { from, until }, now);
+        let quarter = (until - from) / 4;
+        assert_eq!((at(from), at(until - quarter)), (None, None));
+        assert_eq!(at(until - quarter + 1), Some(CertificateNews::EndsSoon { until }));
+    }
+
+    #[test]
+    fn files_count_as_others_when_somebody_may_read_them_who_did_not_or_the_system_has_what_it_lacked() {
+        let place = tempfile::tempdir().unwrap();
+        let [chain, key] = ["chain", "key"].map(|name| place.path().join(name));
+        for path in [&chain, &key] {
+            std::fs::write(path, "").unwrap();
+        }
+        let from = Certificate::Files { chain: chain.clone(), key: key.clone() };
+        let before = stamps(&from);
+        assert_eq!(stamps(&from), before);
+        // Its mode alone would not show when it is the same again.
+        let changed = || metadata(&key).map(|about| (about.ctime(), about.ctime_nsec())).unwrap();
+        let first = changed();
+        while changed() == first {
+            std::fs::set_permissions(&key, metadata(&key).unwrap().permissions()).unwrap();
+        }
+        assert_ne!(stamps(&from), before);
+        let passes = |number| CertificateError::Read(chain.clone(), io::Error::from_raw_os_error(number)).passes();
+        assert!(passes(Errno::MFILE.raw_os_error()) && !passes(Errno::NOENT.raw_os_error()));
     }
 }
