@@ -9,10 +9,11 @@ use crate::harness::hosts::{Hosts, Silent};
 use crate::harness::ports::{Target, ask, connect, listening, works};
 use crate::harness::{DEADLINE, Party, Running, SOON, World, eventually, exit};
 
-/// Where nobody answers: glibc has it in front of [`GOOD`], whatever the order of lines (RFC 6724, rule 9).
-const DEAD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-const GOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const BOTH: &str = "127.0.0.1 two.test\n127.0.0.2 two.test\n";
+/// Where nobody answers: glibc has it in front of [`GOOD`], whatever the order of lines (RFC 6724, rule 9), for whoever
+/// comes from 127.0.0.1. Connections of other tests have ports of that address, and none of these two.
+const DEAD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+const GOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
+const BOTH: &str = "127.0.0.3 two.test\n127.0.1.2 two.test\n";
 
 /// A silent address and an echo under one port.
 fn dead_and_good() -> (Silent, Target) {
@@ -47,12 +48,12 @@ fn a_target_whose_first_address_says_nothing_is_reached_by_its_second() {
 fn a_relay_whose_first_address_says_nothing_is_reached_by_its_second() {
     let world = World::new();
     let Some(hosts) = Hosts::new(&world, BOTH) else { return };
-    let tool = world.tool("vp-relay").args(["--listen", "127.0.0.2:0", "--open", "--key"]).arg(world.key("relay"));
+    let tool = world.tool("vp-relay").args(["--listen", "127.0.1.2:0", "--open", "--key"]).arg(world.key("relay"));
     let relay = tool.spawn();
     let address = relay.wait_line("listening tcp://")["listening ".len()..].to_owned();
     let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let _silent = Silent::new(DEAD, port);
-    let west = world.party("west", &address.replace("127.0.0.2", "two.test"));
+    let west = world.party("west", &address.replace("127.0.1.2", "two.test"));
     let west = west.attach().args(["--listen", "x", "--ready-fd", "2"]).under(hosts.under()).spawn();
     west.wait_error_line("attached x");
     assert_eq!(west.error_text().trim(), "attached x", "the first try must do");
@@ -126,7 +127,7 @@ fn a_target_that_moves_is_found_before_a_connection_is_reset() {
     assert!(works(at));
     once.join().expect("it ended");
     let second = Target::echo_on((GOOD, port).into());
-    hosts.set("127.0.0.2 moves.test\n");
+    hosts.set(&format!("{GOOD} moves.test\n"));
     assert!(works(at), "the connection that finds out is not the one that pays for it");
     assert_eq!(second.accepted(), 1);
     // And from there to a third, while the second only says nothing more.

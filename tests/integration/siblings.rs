@@ -98,6 +98,8 @@ fn link_that_is_dead_is_no_other_process() {
     let mut relay = world.relay();
     let (proxy, through) = relay.behind(Shape::default());
     let gone = start(into(&world, &world.party("west", &through), "before"));
+    // Its own question, whether it has a sibling, came before its answer to the call, and is over.
+    arrives(&world, &relay, "first", "before");
     // Its host has lost its network: the relay still takes its link for alive.
     tell(&proxy, "drop");
     let mut only = start(into(&world, &relay.party("west"), "inbox").arg("--exclusive"));
